@@ -1,0 +1,2 @@
+//! workhive.
+fn main() {}

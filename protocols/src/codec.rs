@@ -1,0 +1,226 @@
+//! The contract between a protocol and the loop that drives it.
+
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::{EncodeError, Message, ProtocolError};
+
+/// A protocol of one kind of listener: how bytes become messages, and messages bytes.
+///
+/// A connection has one `Decoder` and one `Encoder`. They are two values, because a message is lent to the
+/// application out of the decoder while the application answers through the encoder.
+///
+/// The loop drives a connection by these rules:
+///
+/// 1. [`open`](Protocol::open) once, when the connection is accepted.
+/// 2. [`decode`](Protocol::decode) with all bytes that are not consumed yet, again and again, until it says
+///    [`Event::Partial`] (more bytes are needed) or [`Event::Wait`] (an answer must be sent first). Bytes that a step
+///    did not consume are given again, at the front, next time. Input may be split anywhere.
+/// 3. After every call the loop looks at [`Wire::flow`] and sends what stands in [`Wire::out`].
+/// 4. Whenever it has finished with a connection for the moment, it asks for the
+///    [`deadline`](Protocol::deadline); when that moment passes it calls [`expired`](Protocol::expired).
+/// 5. An error from any of them ends the connection, after what stands in `out` was sent.
+pub trait Protocol: Sized + 'static {
+    /// The scheme in addresses, status tables and logs: `"http"` in `http://127.0.0.1:80`.
+    const NAME: &'static str;
+
+    /// Limits and options; shared by all connections of a listener.
+    type Config: Clone + Debug + Default + 'static;
+    /// What is kept of the input between two calls. Small while the connection is idle.
+    type Decoder: 'static;
+    /// What is kept of the output side. Small while the connection is idle.
+    type Encoder: 'static;
+    /// One decoded unit, as the application sees it; lent from the input or from the decoder.
+    type Message<'a>;
+    /// What the application can send. [`Message`] for protocols that carry plain payloads.
+    type Outgoing<'a>;
+    /// What a peer says before the first message, for protocols with a handshake that the application may refuse;
+    /// [`NoOpening`] for all others.
+    type Opening<'a>;
+    /// The application's answer to an opening; its default accepts. `()` where there is no opening.
+    type Verdict: Default + 'static;
+
+    /// The state of a new connection.
+    fn open(config: &Rc<Self::Config>, now: Instant) -> (Self::Decoder, Self::Encoder);
+
+    /// Takes one step through `input`. Limits are checked on declared sizes, before memory is taken.
+    ///
+    /// A decoder may keep unfinished bytes itself and consume them, or leave them unconsumed: the loop then keeps
+    /// them and gives them again with more behind them. `input` may be changed in place (unmasking).
+    fn decode<'a>(
+        decoder: &'a mut Self::Decoder,
+        encoder: &mut Self::Encoder,
+        input: &'a mut [u8],
+        wire: &mut Wire<'_>,
+    ) -> Result<Step<Self::Message<'a>, Self::Opening<'a>>, ProtocolError>;
+
+    /// Appends the bytes of `message` to the output. After an error nothing was appended.
+    fn encode(
+        encoder: &mut Self::Encoder,
+        message: Self::Outgoing<'_>,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), EncodeError>;
+
+    /// Appends a payload that was pushed by somebody else (to a uid, to a room), in the protocol's natural form.
+    /// The default says that this protocol cannot carry pushes.
+    fn push(
+        encoder: &mut Self::Encoder,
+        payload: Message<'_>,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), EncodeError> {
+        let (_, _, _) = (encoder, payload, wire);
+        Err(EncodeError::Misuse {
+            rule: "this protocol cannot carry pushed messages",
+        })
+    }
+
+    /// Appends the application's answer to an [`Event::Opening`]; a refusal also sets [`Wire::flow`].
+    fn answer(
+        encoder: &mut Self::Encoder,
+        verdict: Self::Verdict,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), EncodeError> {
+        let (_, _, _) = (encoder, verdict, wire);
+        Ok(())
+    }
+
+    /// Appends what the protocol says before the connection ends from this side (a close frame, an error
+    /// response); nothing, for protocols that just stop.
+    fn goodbye(encoder: &mut Self::Encoder, goodbye: &Goodbye, wire: &mut Wire<'_>) {
+        let (_, _, _) = (encoder, goodbye, wire);
+    }
+
+    /// True if, after our [`goodbye`](Protocol::goodbye), decoding must go on until the peer said its own
+    /// ([`Event::Finished`]), as in WebSocket's closing handshake.
+    fn awaits_goodbye(encoder: &Self::Encoder) -> bool {
+        let _ = encoder;
+        false
+    }
+
+    /// The next moment at which [`expired`](Protocol::expired) has something to do.
+    fn deadline(decoder: &Self::Decoder, encoder: &Self::Encoder) -> Option<Instant> {
+        let (_, _) = (decoder, encoder);
+        None
+    }
+
+    /// The deadline has passed ([`Wire::now`] says by how much): a ping to send, or a peer that was too slow.
+    fn expired(
+        decoder: &mut Self::Decoder,
+        encoder: &mut Self::Encoder,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), ProtocolError> {
+        let (_, _, _) = (decoder, encoder, wire);
+        Ok(())
+    }
+
+    /// True if nothing is in hand: no unfinished message, no answer owed. Idle connections may be closed while the
+    /// process drains.
+    fn is_idle(decoder: &Self::Decoder, encoder: &Self::Encoder) -> bool {
+        let (_, _) = (decoder, encoder);
+        true
+    }
+
+    /// The process has begun to drain: from now on answers say that the connection ends (`Connection: close`).
+    fn drain(encoder: &mut Self::Encoder) {
+        let _ = encoder;
+    }
+}
+
+/// What one call of [`Protocol::decode`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<M, O> {
+    /// How many bytes of the input are done with.
+    pub consumed: usize,
+    /// What they meant.
+    pub event: Event<M, O>,
+}
+
+impl<M, O> Step<M, O> {
+    /// A step that took `consumed` bytes and yields `event`.
+    pub fn new(consumed: usize, event: Event<M, O>) -> Self {
+        Self { consumed, event }
+    }
+}
+
+/// What a step of a decoder yields.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<M, O> {
+    /// Nothing complete yet: call again when there are more bytes.
+    Partial,
+    /// Something was done that the application need not see (a ping was answered): call again with the rest.
+    Progress,
+    /// A message for the application.
+    Message(M),
+    /// The peer's opening: the application's verdict goes to [`Protocol::answer`], then call again.
+    Opening(O),
+    /// The next message must wait until the application has answered the last one (HTTP pipelining).
+    Wait,
+    /// The peer has said goodbye in the protocol's words; nothing it sends after this counts.
+    Finished,
+}
+
+/// The opening of protocols that have none; a value of this type cannot exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoOpening {}
+
+/// Why this side ends a connection; each protocol has its own words for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Goodbye {
+    /// The application closed it (WebSocket 1000).
+    Normal,
+    /// The application closed it with a code and a reason of its own (WebSocket; others treat it as `Normal`).
+    Code {
+        /// The close code, RFC 6455 section 7.4.
+        code: u16,
+        /// The reason, at most 123 bytes of UTF-8.
+        reason: String,
+    },
+    /// A callback failed (WebSocket 1011, HTTP 500 if an answer was owed).
+    Failure,
+    /// This process is going away and another one serves (WebSocket 1012).
+    Restart,
+    /// The peer was silent for too long (WebSocket 1001).
+    Idle,
+}
+
+/// What must happen to the connection once the output has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flow {
+    /// It stays.
+    #[default]
+    Open,
+    /// Send, half-close, linger until the peer has read it, then close: the last answer must not be lost.
+    End,
+    /// Send, then close at once: both sides have said goodbye.
+    Close,
+}
+
+/// A date in the form of RFC 9110 section 5.6.7, `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub type HttpDate = [u8; 29];
+
+/// The way out of a codec: where output goes, and what time it is.
+#[derive(Debug)]
+pub struct Wire<'a> {
+    /// The connection's send buffer; codecs only ever append.
+    pub out: &'a mut Vec<u8>,
+    /// The time of this turn of the loop.
+    pub now: Instant,
+    /// The same time for `Date` headers.
+    pub date: &'a HttpDate,
+    /// What becomes of the connection after this output. Codecs raise it, they never lower it.
+    pub flow: Flow,
+}
+
+impl<'a> Wire<'a> {
+    /// A way out that appends to `out`.
+    pub fn new(out: &'a mut Vec<u8>, now: Instant, date: &'a HttpDate) -> Self {
+        Self {
+            out,
+            now,
+            date,
+            flow: Flow::Open,
+        }
+    }
+}
