@@ -41,6 +41,17 @@ pub trait Protocol: Sized + 'static {
     /// The application's answer to an opening; its default accepts. `()` where there is no opening.
     type Verdict: Default + 'static;
 
+    /// True if a draining process should spread its goodbyes over the whole window: long-lived clients that would
+    /// otherwise all come back in the same moment (WebSocket).
+    const SPREAD: bool = false;
+
+    /// True for a message that is taken even if the send buffer is over its limit. Only for what the peer is waiting
+    /// for and what there is at most one of, such as the response to a request: without it the connection would hang.
+    fn must_take(message: &Self::Outgoing<'_>) -> bool {
+        let _ = message;
+        false
+    }
+
     /// The state of a new connection.
     fn open(config: &Rc<Self::Config>, now: Instant) -> (Self::Decoder, Self::Encoder);
 

@@ -1,0 +1,1 @@
+//! Shared memory with one row per slot. (signatures; bodies follow)
