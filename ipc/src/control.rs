@@ -1,14 +1,19 @@
-//! The link between the master and one worker. (signatures; bodies follow)
-use std::io;
-use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+//! What the master and a worker say to each other.
+//!
+//! Variants are only ever added at the end: their order is their number on the wire, and during an upgrade an old
+//! master talks to new workers.
+
+use bincode::{Decode, Encode};
+
+/// Longest text in a message, in bytes: reasons longer than this are cut by [`ToMaster::boot_failed`].
+const MAX_TEXT: usize = 4096;
 
 /// What a worker tells the master.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ToMaster {
     /// `on_worker_start` has returned and the listeners accept.
     Ready,
-    /// The process could not start and exits with 1.
+    /// The process could not start and exits with 1. Made by [`ToMaster::boot_failed`].
     BootFailed {
         /// Why.
         reason: String,
@@ -45,8 +50,24 @@ pub enum ToMaster {
     Draining,
 }
 
+impl ToMaster {
+    /// A [`ToMaster::BootFailed`] whose reason is short enough to be sent: it is cut at 4096 bytes.
+    ///
+    /// ```
+    /// use workhive_ipc::ToMaster;
+    ///
+    /// let ToMaster::BootFailed { reason } = ToMaster::boot_failed("x".repeat(10_000)) else { panic!() };
+    /// assert_eq!(reason.len(), 4096);
+    /// ```
+    pub fn boot_failed(reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        reason.truncate(reason.floor_char_boundary(MAX_TEXT));
+        Self::BootFailed { reason }
+    }
+}
+
 /// What the master tells a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ToWorker {
     /// End now; `on_worker_stop` still runs.
     Stop,
@@ -67,7 +88,7 @@ pub enum ToWorker {
 }
 
 /// What became of a request for a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ListenOutcome {
     /// The socket comes with this message.
     Granted,

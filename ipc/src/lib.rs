@@ -1,7 +1,19 @@
-//! What one process says to another.
+//! What one process of a hive says to another.
+//!
+//! A [`Channel`] is the link between the master and one worker: whole messages, at times with a file descriptor.
+//! A [`StatsPage`] is memory that all of them share, one [`Row`] for each process: the master and the command line
+//! learn from it how a worker fares without asking it, so a worker that hangs cannot hide.
+//!
+//! Everything here is for processes of one hive among themselves. None of it may see a byte that a network client
+//! sent before a codec has looked at it.
 
+mod channel;
 mod control;
+mod envelope;
 mod stats;
+mod sys;
 
-pub use control::{Channel, ChannelError, ListenOutcome, MasterEnd, Received, ToMaster, ToWorker, WorkerEnd, pair};
+pub use channel::{Channel, ChannelError, MasterEnd, Received, WorkerEnd, pair};
+pub use control::{ListenOutcome, ToMaster, ToWorker};
+pub use envelope::{Control, EnvelopeError, MAX_FRAME};
 pub use stats::{Counters, Row, SlotState, StatsPage};
