@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::{EncodeError, Message, ProtocolError};
 
@@ -132,6 +132,13 @@ pub trait Protocol: Sized + 'static {
         true
     }
 
+    /// True while the peer waits for an answer of the application: a peer that has half-closed its side meanwhile
+    /// still gets it.
+    fn owes_answer(encoder: &Self::Encoder) -> bool {
+        let _ = encoder;
+        false
+    }
+
     /// The process has begun to drain: from now on answers say that the connection ends (`Connection: close`).
     fn drain(encoder: &mut Self::Encoder) {
         let _ = encoder;
@@ -211,6 +218,32 @@ pub enum Flow {
 /// A date in the form of RFC 9110 section 5.6.7, `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub type HttpDate = [u8; 29];
 
+/// `time` in the form that `Date` headers have. Make it once a second, not once a response.
+///
+/// Times that the form cannot express (before 1970, after the year 9999) become the start of 1970.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use workhive_protocols::http_date;
+///
+/// let date = http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
+/// assert_eq!(&date, b"Sun, 06 Nov 1994 08:49:37 GMT");
+/// ```
+pub fn http_date(time: SystemTime) -> HttpDate {
+    const LAST_SECOND: u64 = 253_402_300_799;
+    // httpdate panics outside of this range.
+    let time = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) if since.as_secs() <= LAST_SECOND => time,
+        _ => SystemTime::UNIX_EPOCH,
+    };
+    let text = httpdate::fmt_http_date(time);
+    let mut date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    if let Ok(exact) = <HttpDate>::try_from(text.as_bytes()) {
+        date = exact;
+    }
+    date
+}
+
 /// The way out of a codec: where output goes, and what time it is.
 #[derive(Debug)]
 pub struct Wire<'a> {
@@ -232,6 +265,13 @@ impl<'a> Wire<'a> {
             now,
             date,
             flow: Flow::Open,
+        }
+    }
+
+    /// Raises the flow, never lowers it.
+    pub(crate) fn raise(&mut self, flow: Flow) {
+        if self.flow != Flow::Close && flow != Flow::Open {
+            self.flow = flow;
         }
     }
 }

@@ -40,11 +40,7 @@ pub struct ProtocolError {
 
 impl ProtocolError {
     /// The peer broke `rule`.
-    pub fn peer(
-        answer: Answer,
-        rule: &'static str,
-        found: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn peer(answer: Answer, rule: &'static str, found: impl Into<Cow<'static, str>>) -> Self {
         Self {
             blame: Blame::Peer,
             answer,
@@ -54,11 +50,7 @@ impl ProtocolError {
     }
 
     /// The peer was too slow for `rule`.
-    pub fn time(
-        answer: Answer,
-        rule: &'static str,
-        found: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn time(answer: Answer, rule: &'static str, found: impl Into<Cow<'static, str>>) -> Self {
         Self {
             blame: Blame::Time,
             answer,
