@@ -1,2 +1,361 @@
-//! Side-by-side benchmarks.
-fn main() {}
+//! Side-by-side benchmarks: workhive's echo server against the least that a server can do.
+//!
+//! `README.md` says what each benchmark prints and how to read it.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod cpu;
+mod duel;
+mod error;
+mod floor;
+mod handshake;
+mod http_load;
+mod idle;
+mod load;
+mod master_log;
+mod report;
+mod respawn;
+mod server;
+mod sockets;
+mod subject;
+mod ws_load;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+
+use crate::duel::Duel;
+use crate::error::BenchError;
+use crate::respawn::Respawn;
+use crate::server::{Side, Speech};
+use crate::ws_load::Kind;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let Some((name, arguments)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
+    let done = match name {
+        "serve" => return serve(arguments),
+        "floor" => floor(arguments),
+        _ => bench(name, arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("workhive-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one benchmark.
+fn bench(name: &str, arguments: &ArgMatches) -> Result<(), BenchError> {
+    if cfg!(debug_assertions) {
+        println!("built without --release: the numbers mean nothing");
+    }
+    let connections = *number(arguments, "connections");
+    match name {
+        "idle" => idle::run(connections, subject_of(arguments)),
+        "respawn" => Respawn {
+            connections,
+            count: *number(arguments, "count"),
+            kills: *number(arguments, "kills"),
+            pace: Duration::from_millis(*number(arguments, "pace")),
+        }
+        .run(),
+        _ => {
+            let duel = Duel {
+                speech: if name.starts_with("http") {
+                    Speech::Http
+                } else {
+                    Speech::WebSocket
+                },
+                kind: match arguments.try_get_one::<bool>("text") {
+                    Ok(Some(true)) => Kind::Text,
+                    _ => Kind::Binary,
+                },
+                subject: subject_of(arguments),
+                connections,
+                depth: *number(arguments, "depth"),
+                rounds: *number(arguments, "rounds"),
+                warm_up: *number(arguments, "warm-up"),
+                window: *number(arguments, "seconds"),
+            };
+            match arguments.get_one::<SocketAddr>("target") {
+                Some(&target) => duel.run_against(target),
+                None => duel.run(),
+            }
+        }
+    }
+}
+
+/// Becomes workhive.
+fn serve(arguments: &ArgMatches) -> ExitCode {
+    if let Err(error) = prepare(arguments) {
+        eprintln!("workhive-bench: {error}");
+        return ExitCode::FAILURE;
+    }
+    let given = arguments.get_many::<OsString>("arguments");
+    subject::serve(given.unwrap_or_default().cloned())
+}
+
+/// Becomes the floor.
+fn floor(arguments: &ArgMatches) -> Result<(), BenchError> {
+    prepare(arguments)?;
+    let speech = match arguments.get_one::<String>("protocol").map(String::as_str) {
+        Some("http") => Speech::Http,
+        _ => Speech::WebSocket,
+    };
+    match floor::serve(speech, *number(arguments, "address"))? {}
+}
+
+/// What both servers do first: go to their core, and end with the bench even if that is killed.
+fn prepare(arguments: &ArgMatches) -> Result<(), BenchError> {
+    if let Some(&core) = arguments.get_one::<usize>("core") {
+        cpu::pin(core)?;
+    }
+    if arguments.get_flag("tied") {
+        set_pdeathsig(Signal::SIGTERM).map_err(BenchError::sys("tying the server to the bench"))?;
+    }
+    Ok(())
+}
+
+fn subject_of(arguments: &ArgMatches) -> Side {
+    match arguments.get_one::<String>("versus").map(String::as_str) {
+        Some("floor") => Side::Floor,
+        _ => Side::Workhive,
+    }
+}
+
+/// An argument that is required or has a default.
+fn number<'a, T: Clone + Send + Sync + 'static>(arguments: &'a ArgMatches, name: &str) -> &'a T {
+    arguments
+        .get_one(name)
+        .expect("the command line gives every such argument a default or requires it")
+}
+
+/// The command line.
+fn command() -> Command {
+    let rates = [
+        (
+            "http",
+            "GET / with one request in flight per connection",
+            "1",
+        ),
+        (
+            "http-pipeline",
+            "GET / with many requests in flight per connection",
+            "16",
+        ),
+        (
+            "ws",
+            "WebSocket echo with one message in flight per connection",
+            "1",
+        ),
+        (
+            "ws-pipeline",
+            "WebSocket echo with many messages in flight per connection",
+            "16",
+        ),
+    ];
+    let rates = rates.map(|(name, about, depth)| {
+        let command = Command::new(name).about(about).args(rate_arguments(depth));
+        if name.starts_with("ws") {
+            let help = "Text messages, whose UTF-8 workhive checks and the floor does not";
+            command.arg(
+                Arg::new("text")
+                    .long("text")
+                    .action(ArgAction::SetTrue)
+                    .help(help),
+            )
+        } else {
+            command
+        }
+    });
+    Command::new("workhive-bench")
+        .about("Side-by-side benchmarks of workhive's echo server and the least a server can do")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(rates)
+        .subcommand(
+            Command::new("idle")
+                .about("Memory per idle WebSocket connection")
+                .args([connections("10000"), versus()]),
+        )
+        .subcommand(
+            Command::new("respawn")
+                .about("Time until a killed worker's slot is ready again, under load")
+                .args([
+                    connections("64"),
+                    counter("count", "N", "4", "Worker processes"),
+                    counter("kills", "N", "20", "Workers to kill, one after the other"),
+                    option(
+                        "pace",
+                        "MS",
+                        "10",
+                        "Pause between two questions of a connection",
+                    )
+                    .value_parser(value_parser!(u64)),
+                ]),
+        )
+        .subcommands([serve_command(), floor_command()])
+}
+
+fn rate_arguments(depth: &'static str) -> Vec<Arg> {
+    vec![
+        option("seconds", "S", "3", "Length of each measured window").value_parser(seconds),
+        option("warm-up", "S", "0.5", "Load before each measured window").value_parser(seconds),
+        counter(
+            "rounds",
+            "N",
+            "5",
+            "Rounds, each of which measures both servers",
+        ),
+        connections("64"),
+        counter(
+            "depth",
+            "D",
+            depth,
+            "Requests in flight per connection, sent in one write",
+        ),
+        versus(),
+        Arg::new("target")
+            .long("target")
+            .value_name("ADDRESS")
+            .value_parser(value_parser!(SocketAddr))
+            .conflicts_with("versus")
+            .help("Load a server that runs already, and print its rate alone"),
+    ]
+}
+
+/// How the bench starts workhive.
+fn serve_command() -> Command {
+    Command::new("serve")
+        .about("Be workhive, with the arguments that follow")
+        .args([core(), tied()])
+        .arg(
+            Arg::new("arguments")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .value_parser(value_parser!(OsString)),
+        )
+}
+
+/// How the bench starts the floor.
+fn floor_command() -> Command {
+    Command::new("floor")
+        .about("Be the floor, until a signal ends it")
+        .args([core(), tied()])
+        .arg(
+            Arg::new("protocol")
+                .required(true)
+                .value_parser(PossibleValuesParser::new(["http", "websocket"])),
+        )
+        .arg(
+            Arg::new("address")
+                .required(true)
+                .value_parser(value_parser!(SocketAddr)),
+        )
+}
+
+fn core() -> Arg {
+    Arg::new("core")
+        .long("core")
+        .value_name("N")
+        .value_parser(value_parser!(usize))
+        .help("Stay on this core")
+}
+
+fn tied() -> Arg {
+    Arg::new("tied")
+        .long("tied")
+        .action(ArgAction::SetTrue)
+        .help("End with the process that started this one")
+}
+
+fn versus() -> Arg {
+    Arg::new("versus")
+        .long("versus")
+        .value_parser(PossibleValuesParser::new(["workhive", "floor"]))
+        .help("What the floor is compared with; itself shows how much the ratio wanders by chance")
+}
+
+fn connections(default: &'static str) -> Arg {
+    counter("connections", "N", default, "Connections")
+}
+
+fn counter(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Arg {
+    option(name, value, default, help).value_parser(|text: &str| match text.parse::<usize>() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        other => other.map_err(|error| error.to_string()),
+    })
+}
+
+fn option(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .default_value(default)
+        .help(help)
+}
+
+/// A length of time in seconds, with or without a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(value) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("must be more than nothing".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_for_workhive_pass_untouched() {
+        let line = [
+            "workhive-bench",
+            "serve",
+            "--core",
+            "0",
+            "echo",
+            "http://127.0.0.1:1",
+            "--count",
+            "1",
+        ];
+        let matches = command().try_get_matches_from(line).unwrap();
+        let (_, serve) = matches.subcommand().unwrap();
+        let passed: Vec<_> = serve
+            .get_many::<std::ffi::OsString>("arguments")
+            .unwrap()
+            .collect();
+        assert_eq!(passed, ["echo", "http://127.0.0.1:1", "--count", "1"]);
+    }
+}
