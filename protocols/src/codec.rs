@@ -132,6 +132,12 @@ pub trait Protocol: Sized + 'static {
         true
     }
 
+    /// The code and reason with which the peer said goodbye, if it did (WebSocket close frames).
+    fn peer_goodbye(decoder: &Self::Decoder) -> Option<(u16, String)> {
+        let _ = decoder;
+        None
+    }
+
     /// True while the peer waits for an answer of the application: a peer that has half-closed its side meanwhile
     /// still gets it.
     fn owes_answer(encoder: &Self::Encoder) -> bool {

@@ -101,7 +101,7 @@ impl HttpDecoder {
             if !is_token_byte(first) {
                 return Err(bad(
                     "a request begins with its method (RFC 9112 3)",
-                    excerpt(input.get(..8).unwrap_or(input)),
+                    excerpt(&[first]),
                 ));
             }
         }

@@ -101,7 +101,7 @@ impl WebSocketDecoder {
         if !is_token_byte(first) {
             return Err(bad(
                 "a request begins with its method (RFC 9112 3)",
-                excerpt(input.get(..8).unwrap_or(input)),
+                excerpt(&[first]),
             ));
         }
         let Some(extent) = scan.advance(input, self.config.max_head, self.config.max_headers)?
