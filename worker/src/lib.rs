@@ -1,9 +1,48 @@
 //! One worker process: event loop, listeners, connections, timers.
+//!
+//! A process has one loop on one thread. It never forks, and handles no signals but those that end it. User code is
+//! called from the loop, one callback at a time, so it needs no locks; it reaches the loop through what it is given:
+//! [`Conn`] in a connection's callbacks, [`Process`] in all others, [`Handle`] for later.
+#![deny(unsafe_code)]
 
 mod address;
 mod bind;
+mod clock;
+mod conn;
+mod core;
+mod definition;
+mod drain;
+mod driver;
+mod entry;
+mod error;
+mod handle;
+mod holder;
+mod link;
+mod listener;
+mod listening;
+mod pool;
+mod process;
+mod routing;
 mod seat;
+#[expect(unsafe_code, reason = "the island for epoll_ctl with EPOLLEXCLUSIVE")]
+mod sys;
+mod timer;
+mod turn;
+mod uid;
+mod wheel;
 
 pub use address::{Address, AddressError};
 pub use bind::{bind, probe};
+pub use conn::Conn;
+pub use definition::Definition;
+pub use entry::{CloseReason, Peer};
+pub use error::{BlockingError, ConnectionError, Error, ListenError, Result, SendError, UidError};
+pub use handle::{ConnectionId, Handle};
+pub use holder::{Holder, holder};
+pub use listener::{DEFAULT_BACKLOG, Listener};
+pub use pool::Mailbox;
+pub use process::Process;
+pub use routing::{Hive, Outcome, Pending};
 pub use seat::{Inherited, Place, Program, Seat};
+pub use timer::TimerId;
+pub use uid::Uid;

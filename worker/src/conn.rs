@@ -1,0 +1,257 @@
+//! A connection, as its callbacks see it.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname};
+use workhive_protocols::{Goodbye, Protocol};
+
+use crate::core::with;
+use crate::entry::{CloseReason, Key, Peer};
+use crate::error::{Result, SendError};
+use crate::handle::{ConnectionId, Handle};
+use crate::process::Process;
+use crate::routing::Hive;
+use crate::uid::Uid;
+
+/// A connection inside one of its callbacks: protocol `P`, in a worker with state `S`, with data `D` of its own.
+///
+/// ```
+/// use workhive_protocols::Text;
+/// use workhive_worker::{Conn, Result};
+///
+/// #[derive(Default)]
+/// struct App {
+///     lines: u64,
+/// }
+///
+/// fn on_line(conn: &mut Conn<'_, Text, App>, line: workhive_protocols::Message<'_>) -> Result {
+///     conn.state_mut().lines += 1;
+///     if line.as_bytes() == b"quit" {
+///         conn.send("bye")?;
+///         conn.close();
+///         return Ok(());
+///     }
+///     conn.send(format!("{} said {} bytes", conn.remote_addr(), line.len()))
+/// }
+/// ```
+pub struct Conn<'a, P: Protocol, S = (), D = ()> {
+    handle: Handle<P>,
+    state: &'a mut S,
+    data: &'a mut D,
+    ended: Option<(&'a CloseReason, Option<(u16, String)>)>,
+    protocol: PhantomData<P>,
+}
+
+impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
+    pub(crate) fn new(
+        key: Key,
+        state: &'a mut S,
+        data: &'a mut D,
+        ended: Option<(&'a CloseReason, Option<(u16, String)>)>,
+    ) -> Self {
+        Self {
+            handle: Handle::new(key),
+            state,
+            data,
+            ended,
+            protocol: PhantomData,
+        }
+    }
+
+    /// Sends a message; it leaves at the end of the turn, in one write with all that was sent before it.
+    ///
+    /// # Errors
+    /// [`SendError`]: the buffer cannot take it (nothing of it is sent), the connection has ended, or the protocol
+    /// refused it.
+    pub fn send<'m>(&mut self, message: impl Into<P::Outgoing<'m>>) -> Result {
+        self.handle.send(message)
+    }
+
+    /// Says the protocol's goodbye (WebSocket: close frame 1000), sends all that waits, then closes.
+    pub fn close(&mut self) {
+        self.handle.close();
+    }
+
+    /// The same with a code and a reason of the application's (WebSocket, RFC 6455 section 7.4: 1000 or 3000 to
+    /// 4999; other protocols just close).
+    pub fn close_with(&mut self, code: u16, reason: impl Into<String>) {
+        self.handle.close_with(code, reason);
+    }
+
+    /// Sends all that waits, half-closes, and lingers until the peer has closed too; without a goodbye.
+    pub fn end(&mut self) {
+        self.handle.end();
+    }
+
+    /// Closes the socket at once. What waits to be sent is lost.
+    pub fn destroy(&mut self) {
+        self.handle.destroy();
+    }
+
+    /// Stops reading, and calling `on_message`, until [`resume_recv`](Self::resume_recv). The peer is slowed down by
+    /// its own full send buffer.
+    pub fn pause_recv(&mut self) {
+        self.handle.pause_recv();
+    }
+
+    /// Goes on reading.
+    pub fn resume_recv(&mut self) {
+        self.handle.resume_recv();
+    }
+
+    /// From now on the bytes received here go to `target` as they are, without either codec; reading rests while the
+    /// target's buffer is full. When one of the two ends, the other is ended too.
+    pub fn pipe<Q: Protocol>(&mut self, target: Handle<Q>) -> Result {
+        self.handle.pipe(target)
+    }
+
+    /// A small copyable id, to send to this connection later from anywhere on this loop.
+    pub fn handle(&self) -> Handle<P> {
+        self.handle
+    }
+
+    /// The id of this connection, unique in the hive and never used again.
+    pub fn id(&self) -> ConnectionId {
+        self.handle.id()
+    }
+
+    /// The worker's state.
+    pub fn state(&self) -> &S {
+        self.state
+    }
+
+    /// The worker's state, to change it.
+    pub fn state_mut(&mut self) -> &mut S {
+        self.state
+    }
+
+    /// The connection's own data.
+    pub fn data(&self) -> &D {
+        self.data
+    }
+
+    /// The connection's own data, to change it.
+    pub fn data_mut(&mut self) -> &mut D {
+        self.data
+    }
+
+    /// State and data at once, for code that changes both.
+    pub fn parts(&mut self) -> (&mut S, &mut D) {
+        (self.state, self.data)
+    }
+
+    /// The process: timers, further listeners, blocking work.
+    pub fn process(&mut self) -> Process<'_, S> {
+        Process::new(self.state)
+    }
+
+    /// The other side.
+    pub fn remote_addr(&self) -> Peer {
+        self.handle.remote_addr().unwrap_or(Peer::Unix(None))
+    }
+
+    /// This side. None if the socket is closed already.
+    pub fn local_addr(&self) -> Option<Peer> {
+        with(|core| {
+            let entry = core.entry(self.handle.key())?;
+            let socket = entry.socket.as_ref()?;
+            let name: SockaddrStorage =
+                getsockname(std::os::fd::AsRawFd::as_raw_fd(socket)).ok()?;
+            peer_of(&name)
+        })
+        .flatten()
+    }
+
+    /// Bytes received so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.handle.counter(|entry| entry.bytes_read)
+    }
+
+    /// Bytes that the kernel has taken for sending so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.handle.counter(|entry| entry.bytes_written)
+    }
+
+    /// Messages received so far, this one included.
+    pub fn messages(&self) -> u64 {
+        self.handle.counter(|entry| entry.messages)
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn send_queue_len(&self) -> usize {
+        self.handle.send_queue_len()
+    }
+
+    /// Why the connection has ended; only known in `on_close`.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        self.ended.as_ref().map(|(reason, _)| *reason)
+    }
+
+    /// With which code and reason the peer said goodbye (WebSocket close frames); only known in `on_close`.
+    pub fn peer_goodbye(&self) -> Option<(u16, &str)> {
+        let (_, goodbye) = self.ended.as_ref()?;
+        goodbye
+            .as_ref()
+            .map(|(code, reason)| (*code, reason.as_str()))
+    }
+
+    /// The hive: push to uids.
+    pub fn hive(&self) -> Hive {
+        Hive::new()
+    }
+
+    /// The uid that was bound to this connection.
+    pub fn uid(&self) -> Option<Uid> {
+        with(|core| core.entry(self.handle.key())?.uid.clone()).flatten()
+    }
+
+    /// Makes this connection one of those that pushes to `uid` reach. A uid may have any number of connections; a
+    /// connection has one uid. Binding the same uid again changes nothing.
+    ///
+    /// # Errors
+    /// [`UidError`](crate::UidError): the length, another uid, or the connection has ended.
+    pub fn bind_uid(&mut self, uid: impl AsRef<[u8]>) -> Result {
+        Ok(Hive::new().bind_uid(self.handle.key(), Uid::new(uid)?)?)
+    }
+
+    /// Undoes [`bind_uid`](Self::bind_uid); nothing happens if there is no uid.
+    pub fn unbind_uid(&mut self) {
+        Hive::new().unbind_uid(self.handle.key());
+    }
+}
+
+fn peer_of(name: &SockaddrStorage) -> Option<Peer> {
+    if let Some(v4) = name.as_sockaddr_in() {
+        return Some(Peer::Tcp(std::net::SocketAddrV4::from(*v4).into()));
+    }
+    if let Some(v6) = name.as_sockaddr_in6() {
+        return Some(Peer::Tcp(std::net::SocketAddrV6::from(*v6).into()));
+    }
+    if name.family() == Some(nix::sys::socket::AddressFamily::Unix) {
+        let path = name.as_unix_addr().and_then(|unix| unix.path());
+        return Some(Peer::Unix(path.map(std::path::Path::to_path_buf)));
+    }
+    None
+}
+
+impl<P: Protocol, S, D> fmt::Debug for Conn<'_, P, S, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What `close_with` says.
+pub(crate) fn goodbye(code: u16, reason: impl Into<String>) -> Goodbye {
+    Goodbye::Code {
+        code,
+        reason: reason.into(),
+    }
+}
+
+/// A send to nobody.
+pub(crate) fn gone() -> crate::Error {
+    SendError::Gone.into()
+}

@@ -1,0 +1,208 @@
+//! What the processes of a group do: a listener, a state, callbacks around them.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use workhive_ipc::ToMaster;
+use workhive_protocols::Protocol;
+
+use crate::core::{install, with};
+use crate::driver::panic_text;
+use crate::error::{Error, Result};
+use crate::listener::{AnyPlan, Listener, MakeState};
+use crate::process::{Process, guard};
+use crate::seat::{Place, Program, Seat};
+use crate::turn::Loop;
+
+type OnWorker<S> = Box<dyn Fn(&mut Process<'_, S>) -> Result>;
+
+/// A group's work, with its types; [`into_program`](Definition::into_program) takes them off.
+///
+/// Programs meet this as `workhive::Worker`, which adds what concerns the group as a whole.
+pub struct Definition<P: Protocol, S = (), D = ()> {
+    /// The group's own listener.
+    pub listener: Listener<P, S, D>,
+    state: MakeState<S>,
+    start: Option<OnWorker<S>>,
+    stop: Option<OnWorker<S>>,
+    reload: Option<OnWorker<S>>,
+}
+
+impl<P: Protocol> Definition<P> {
+    /// Processes that serve at `address`.
+    ///
+    /// ```
+    /// use workhive_protocols::Text;
+    /// use workhive_worker::Definition;
+    ///
+    /// let echo = Definition::<Text>::new("127.0.0.1:5678");
+    /// assert_eq!(echo.into_program().protocol(), "text");
+    /// ```
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            listener: Listener::<P>::new(address),
+            state: Box::new(|_| Ok(())),
+            start: None,
+            stop: None,
+            reload: None,
+        }
+    }
+}
+
+impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
+    /// The same with a state that each process makes for itself.
+    pub fn state<T: 'static>(
+        self,
+        make: impl Fn(&Place) -> Result<T> + 'static,
+    ) -> Definition<P, T, D> {
+        let mut listener = self.listener.with_state();
+        if self.start.is_some() || self.stop.is_some() || self.reload.is_some() {
+            listener.misuse = Some(
+                "state(..) must be called before the callbacks are set: it changes their type",
+            );
+        }
+        Definition {
+            listener,
+            state: Box::new(make),
+            start: None,
+            stop: None,
+            reload: None,
+        }
+    }
+
+    /// Changes the group's own listener.
+    pub fn map_listener<E: 'static>(
+        self,
+        change: impl FnOnce(Listener<P, S, D>) -> Listener<P, S, E>,
+    ) -> Definition<P, S, E> {
+        Definition {
+            listener: change(self.listener),
+            state: self.state,
+            start: self.start,
+            stop: self.stop,
+            reload: self.reload,
+        }
+    }
+
+    /// Called in each process before it accepts; `Err` means that it cannot start.
+    pub fn on_worker_start(
+        mut self,
+        callback: impl Fn(&mut Process<'_, S>) -> Result + 'static,
+    ) -> Self {
+        self.start = Some(Box::new(callback));
+        self
+    }
+
+    /// Called in each process when it ends in good order, after its last connection.
+    pub fn on_worker_stop(
+        mut self,
+        callback: impl Fn(&mut Process<'_, S>) -> Result + 'static,
+    ) -> Self {
+        self.stop = Some(Box::new(callback));
+        self
+    }
+
+    /// Called when the hive reloads: in a group that is not reloadable, its processes get this call instead of being
+    /// replaced.
+    pub fn on_worker_reload(
+        mut self,
+        callback: impl Fn(&mut Process<'_, S>) -> Result + 'static,
+    ) -> Self {
+        self.reload = Some(Box::new(callback));
+        self
+    }
+
+    /// The work without its types.
+    pub fn into_program(self) -> Program {
+        // A forked process runs its copy of the program once; the master never does.
+        let definition = RefCell::new(Some(self));
+        Program::new(P::NAME, move |seat| match definition.take() {
+            Some(definition) => definition.run(seat),
+            None => {
+                log::error!("a program was run twice in one process");
+                1
+            }
+        })
+    }
+
+    fn run(self, seat: Seat) -> u8 {
+        let Self {
+            listener,
+            state: make_state,
+            start,
+            stop,
+            reload,
+        } = self;
+        let place = Rc::new(seat.place);
+        let mut main = match Loop::new(Rc::clone(&place), seat.row, seat.control, seat.drain) {
+            Ok(main) => main,
+            // The link went down with the loop: the master sees the end of file and the exit code.
+            Err(error) => {
+                log::error!("the event loop cannot be made: {error}");
+                return 1;
+            }
+        };
+        // In this order, so that nothing is accepted before `on_worker_start` has returned.
+        let started = caught("the state", || make_state(&place)).and_then(|mut state| {
+            if let Some(callback) = &start {
+                caught("on_worker_start", || {
+                    callback(&mut Process::new(&mut state))
+                })?;
+            }
+            if let Some(inherited) = seat.listener {
+                accept_from(inherited, listener.into_plan())?;
+            }
+            Ok(state)
+        });
+        let mut state = match started {
+            Ok(state) => state,
+            Err(error) => {
+                let reason = error.to_string();
+                log::error!("cannot start: {reason}");
+                with(|core| core.link.tell(&ToMaster::boot_failed(reason)));
+                return 1;
+            }
+        };
+        with(|core| core.link.tell(&ToMaster::Ready));
+        let reload = |state: &mut dyn Any| {
+            if let (Some(callback), Some(state)) = (&reload, state.downcast_mut::<S>()) {
+                guard("on_worker_reload", || callback(&mut Process::new(state)));
+            }
+        };
+        main.run(&mut state, &reload);
+        if let Some(callback) = &stop {
+            guard("on_worker_stop", || callback(&mut Process::new(&mut state)));
+        }
+        drop(install(None));
+        0
+    }
+}
+
+fn accept_from(inherited: crate::Inherited, plan: Rc<dyn AnyPlan>) -> Result {
+    let address = inherited.address.clone();
+    with(|core| core.add_listener(inherited, plan, false))
+        .unwrap_or_else(|| Err(std::io::Error::other("the loop is gone")))
+        .map_err(|error| Error::msg(format!("cannot accept at {address}: {error}")))
+}
+
+/// Runs a callback of the start; a panic becomes the reason why the process could not start.
+fn caught<T>(what: &str, code: impl FnOnce() -> Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(result) => result,
+        Err(panic) => Err(Error::msg(format!(
+            "{what} panicked: {}",
+            panic_text(panic.as_ref())
+        ))),
+    }
+}
+
+impl<P: Protocol, S, D> fmt::Debug for Definition<P, S, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definition")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}

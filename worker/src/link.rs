@@ -1,0 +1,193 @@
+//! This process's link to the master.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use workhive_ipc::{ListenOutcome, Received, ToMaster, ToWorker, WorkerEnd};
+
+use crate::Address;
+use crate::error::ListenError;
+
+/// How long the master may take to answer a request for a listener. It never blocks, so it takes microseconds,
+/// unless it is stopped.
+const ANSWER: Duration = Duration::from_secs(5);
+
+pub(crate) struct Link {
+    end: WorkerEnd,
+    /// What came while we waited for something else.
+    early: VecDeque<ToWorker>,
+    next_id: u32,
+    /// The application has asked for the end of this process.
+    pub(crate) stop_requested: bool,
+    closed: bool,
+}
+
+/// What the master wants.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Stop,
+    Drain(Duration),
+    Reload,
+    /// The master has died.
+    Orphaned,
+}
+
+impl Link {
+    pub(crate) fn new(end: WorkerEnd) -> Self {
+        Self {
+            end,
+            early: VecDeque::new(),
+            next_id: 0,
+            stop_requested: false,
+            closed: false,
+        }
+    }
+
+    /// Tells the master something. Failure means that it is gone, which the end of file will say too.
+    pub(crate) fn tell(&self, message: &ToMaster) {
+        if let Err(error) = self.end.send(message, None) {
+            log::debug!("the master could not be told {message:?}: {error}");
+        }
+    }
+
+    /// Gives the master a duplicate of a socket, for this slot's next process.
+    pub(crate) fn keep(&self, address: &Address, socket: &OwnedFd) {
+        let message = ToMaster::Listening {
+            address: address.to_string(),
+            reuse_port: true,
+        };
+        if let Err(error) = self.end.send(&message, Some(socket.as_fd())) {
+            log::warn!("the master does not keep the socket at {address}: {error}");
+        }
+    }
+
+    /// The next order, without waiting.
+    pub(crate) fn next(&mut self) -> Option<Order> {
+        loop {
+            let message = match self.early.pop_front() {
+                Some(message) => message,
+                None if self.closed => return None,
+                None => match self.end.recv() {
+                    Ok(Received::Message(message, _socket)) => message,
+                    Ok(Received::Empty) => return None,
+                    Ok(Received::Closed) => {
+                        self.closed = true;
+                        return Some(Order::Orphaned);
+                    }
+                    Err(error) => {
+                        log::error!("the link to the master is broken: {error}");
+                        self.closed = true;
+                        return Some(Order::Orphaned);
+                    }
+                },
+            };
+            match message {
+                ToWorker::Stop => return Some(Order::Stop),
+                ToWorker::Drain { window_ms } => {
+                    return Some(Order::Drain(Duration::from_millis(u64::from(window_ms))));
+                }
+                ToWorker::Reload => return Some(Order::Reload),
+                ToWorker::Listener { id, .. } => {
+                    // An answer that came after we had given up on it: its socket is closed here.
+                    log::debug!("a late answer to request {id} is dropped");
+                }
+            }
+        }
+    }
+
+    /// Asks for the hive's shared socket at an address.
+    pub(crate) fn shared(
+        &mut self,
+        address: &Address,
+        backlog: u32,
+    ) -> Result<OwnedFd, ListenError> {
+        let id = self.id();
+        let request = ToMaster::RequestShared {
+            id,
+            address: address.to_string(),
+            backlog,
+        };
+        self.request(&request, id, address)?
+            .ok_or_else(|| no_master(address, "it has no socket for this address".to_owned()))
+    }
+
+    /// Asks for the socket that this slot's previous process had at an address.
+    pub(crate) fn kept(&mut self, address: &Address) -> Result<Option<OwnedFd>, ListenError> {
+        let id = self.id();
+        let request = ToMaster::RequestKept {
+            id,
+            address: address.to_string(),
+        };
+        self.request(&request, id, address)
+    }
+
+    fn id(&mut self) -> u32 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id
+    }
+
+    fn request(
+        &mut self,
+        request: &ToMaster,
+        id: u32,
+        address: &Address,
+    ) -> Result<Option<OwnedFd>, ListenError> {
+        self.end
+            .send(request, None)
+            .map_err(|error| no_master(address, error.to_string()))?;
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.end.recv_within(left) {
+                Ok(Received::Message(
+                    ToWorker::Listener {
+                        id: answered,
+                        outcome,
+                    },
+                    socket,
+                )) if answered == id => {
+                    return match outcome {
+                        ListenOutcome::Granted => Ok(socket),
+                        ListenOutcome::NotKept => Ok(None),
+                        ListenOutcome::Refused { errno } => {
+                            Err(refused(address, io::Error::from_raw_os_error(errno)))
+                        }
+                    };
+                }
+                Ok(Received::Message(message, _)) => self.early.push_back(message),
+                Ok(Received::Empty) if !left.is_zero() => {}
+                Ok(Received::Empty) => {
+                    return Err(no_master(address, format!("none within {ANSWER:?}")));
+                }
+                Ok(Received::Closed) => {
+                    self.closed = true;
+                    return Err(no_master(address, "it has died".to_owned()));
+                }
+                Err(error) => return Err(no_master(address, error.to_string())),
+            }
+        }
+    }
+}
+
+fn no_master(address: &Address, why: String) -> ListenError {
+    ListenError::NoMaster {
+        address: address.clone(),
+        why,
+    }
+}
+
+fn refused(address: &Address, error: io::Error) -> ListenError {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return ListenError::AddressInUse {
+            address: address.clone(),
+            holder: None,
+            reuse_port: false,
+        };
+    }
+    ListenError::Os {
+        address: address.clone(),
+        error,
+    }
+}

@@ -1,0 +1,443 @@
+//! The listeners that are open in this process, and accepting from them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use mio::Token;
+use slab::Slab;
+use workhive_ipc::ToMaster;
+use workhive_protocols::Protocol;
+
+use crate::core::{Core, with};
+use crate::entry::{Entry, Key, Peer};
+use crate::error::ListenError;
+use crate::holder::{Holder, holder, stranger};
+use crate::listener::{AnyPlan, Listener, Sharing};
+use crate::seat::Inherited;
+use crate::sys::{unwatch, watch};
+use crate::{Address, bind};
+
+/// Tokens of listeners have this bit; tokens of connections never do.
+pub(crate) const LISTENER: usize = 1 << 63;
+
+/// A shared socket is taken out of epoll and put back after so many accepted connections: that moves this process
+/// to the end of the kernel's queue of waiters, which otherwise wakes the same one again and again.
+const REARM_EVERY: u32 = 16;
+
+/// Connections accepted per event; a busy process leaves the rest to its siblings, or to its next turn.
+const BUDGET_SHARED: u32 = 4;
+const BUDGET_OWN: u32 = 32;
+
+/// How long accepting rests when the process has no descriptors left.
+const REST: Duration = Duration::from_millis(100);
+
+enum Acceptor {
+    Tcp(mio::net::TcpListener),
+    Unix(mio::net::UnixListener),
+}
+
+impl Acceptor {
+    fn new(socket: OwnedFd, address: &Address) -> Self {
+        match address {
+            Address::Tcp(_) => Self::Tcp(mio::net::TcpListener::from_std(socket.into())),
+            Address::Unix(_) => Self::Unix(mio::net::UnixListener::from_std(socket.into())),
+        }
+    }
+
+    fn accept(&self) -> io::Result<(OwnedFd, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                let stream = std::net::TcpStream::from(stream);
+                Ok((stream.into(), Peer::Tcp(peer)))
+            }
+            Self::Unix(listener) => {
+                let (stream, peer) = listener.accept()?;
+                let path = peer.as_pathname().map(std::path::Path::to_path_buf);
+                let stream = std::os::unix::net::UnixStream::from(stream);
+                Ok((stream.into(), Peer::Unix(path)))
+            }
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+
+    /// The real address: port 0 has become another one.
+    fn local(&self, configured: &Address) -> Address {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| configured.clone(), Address::Tcp),
+            Self::Unix(_) => configured.clone(),
+        }
+    }
+}
+
+struct Open {
+    acceptor: Acceptor,
+    /// As it was asked for, and as it is.
+    configured: Address,
+    local: Address,
+    plan: Rc<dyn AnyPlan>,
+    /// Other processes accept from the same socket.
+    exclusive: bool,
+    /// The file of a Unix socket is ours to remove.
+    owns_path: bool,
+    paused: bool,
+    /// In epoll.
+    watched: bool,
+    since_rearm: u32,
+    retry_at: Option<Instant>,
+}
+
+/// All open listeners.
+pub(crate) struct Listening {
+    open: Slab<Open>,
+}
+
+impl Listening {
+    pub(crate) fn new() -> Self {
+        Self { open: Slab::new() }
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.open
+            .iter()
+            .map(|(_, open)| open.local.clone())
+            .collect()
+    }
+
+    /// When the first listener that rests may accept again.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.open.iter().filter_map(|(_, open)| open.retry_at).min()
+    }
+
+    fn find(&self, address: &Address) -> Option<usize> {
+        self.open
+            .iter()
+            .find(|(_, open)| open.configured == *address || open.local == *address)
+            .map(|(index, _)| index)
+    }
+}
+
+impl Core {
+    /// Puts a listening socket to work.
+    pub(crate) fn add_listener(
+        &mut self,
+        listener: Inherited,
+        plan: Rc<dyn AnyPlan>,
+        owns_path: bool,
+    ) -> io::Result<()> {
+        let acceptor = Acceptor::new(listener.socket, &listener.address);
+        let local = acceptor.local(&listener.address);
+        let index = self.listening.open.insert(Open {
+            acceptor,
+            configured: listener.address,
+            local,
+            plan,
+            exclusive: listener.shared,
+            owns_path,
+            paused: false,
+            watched: false,
+            since_rearm: 0,
+            retry_at: None,
+        });
+        let result = self.watch_listener(index);
+        if result.is_err() {
+            self.listening.open.remove(index);
+        }
+        result
+    }
+
+    fn watch_listener(&mut self, index: usize) -> io::Result<()> {
+        let Some(open) = self.listening.open.get_mut(index) else {
+            return Ok(());
+        };
+        open.retry_at = None;
+        if open.watched || open.paused {
+            return Ok(());
+        }
+        watch(
+            &self.registry,
+            open.acceptor.as_fd(),
+            Token(LISTENER | index),
+            open.exclusive,
+        )?;
+        open.watched = true;
+        open.since_rearm = 0;
+        Ok(())
+    }
+
+    fn unwatch_listener(&mut self, index: usize) {
+        if let Some(open) = self.listening.open.get_mut(index)
+            && open.watched
+        {
+            open.watched = false;
+            if let Err(error) = unwatch(&self.registry, open.acceptor.as_fd()) {
+                log::error!("{} cannot be taken out of epoll: {error}", open.local);
+            }
+        }
+    }
+
+    fn close_listener(&mut self, index: usize) {
+        self.unwatch_listener(index);
+        if let Some(open) = self.listening.open.try_remove(index)
+            && open.owns_path
+            && let Address::Unix(path) = &open.configured
+        {
+            // Best effort: a file that stays is replaced by the next who binds there.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Accepts one connection from a listener. None if there is none, or accepting has to rest.
+    fn accept_one(&mut self, index: usize) -> Option<(Rc<dyn AnyPlan>, OwnedFd, Peer)> {
+        loop {
+            let open = self.listening.open.get_mut(index)?;
+            match open.acceptor.accept() {
+                Ok((socket, peer)) => {
+                    open.since_rearm += 1;
+                    return Some((Rc::clone(&open.plan), socket, peer));
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return None,
+                    // accept(2): out of descriptors or memory. Level-triggered epoll would wake us for nothing until
+                    // somebody closes one.
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                        log::error!(
+                            "{} cannot accept: {error}; trying again in {REST:?}",
+                            open.local
+                        );
+                        open.retry_at = Some(self.clock.now() + REST);
+                        self.unwatch_listener(index);
+                        return None;
+                    }
+                    // The peer gave up between its handshake and our accept, or the network did: not our trouble.
+                    _ => log::debug!("{}: accept: {error}", open.local),
+                },
+            }
+        }
+    }
+
+    /// Lets listeners that rested accept again.
+    pub(crate) fn retry_listeners(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<usize> = self
+            .listening
+            .open
+            .iter()
+            .filter(|(_, open)| open.retry_at.is_some_and(|at| at <= now))
+            .map(|(index, _)| index)
+            .collect();
+        for index in due {
+            if let Err(error) = self.watch_listener(index) {
+                log::error!("a listener cannot go on: {error}");
+            }
+        }
+    }
+
+    /// Moves this process to the end of the queue of those who wait for a shared socket.
+    fn rearm(&mut self, index: usize) {
+        let due =
+            self.listening.open.get(index).is_some_and(|open| {
+                open.exclusive && open.watched && open.since_rearm >= REARM_EVERY
+            });
+        if due {
+            self.unwatch_listener(index);
+            if let Err(error) = self.watch_listener(index) {
+                log::error!("a listener cannot go on: {error}");
+            }
+        }
+    }
+}
+
+/// A listening socket is ready: takes a few connections and lets each begin. `begin` is called with the core free.
+pub(crate) fn accept(index: usize, begin: &mut dyn FnMut(Key)) {
+    let budget = with(|core| {
+        core.listening.open.get(index).map(|open| {
+            if open.exclusive {
+                BUDGET_SHARED
+            } else {
+                BUDGET_OWN
+            }
+        })
+    })
+    .flatten()
+    .unwrap_or(0);
+    accept_up_to(index, budget, begin);
+    with(|core| core.rearm(index));
+}
+
+fn accept_up_to(index: usize, budget: u32, begin: &mut dyn FnMut(Key)) -> u32 {
+    for taken in 0..budget {
+        let Some(Some((plan, socket, peer))) = with(|core| core.accept_one(index)) else {
+            return taken;
+        };
+        let now = with(|core| core.clock.now()).unwrap_or_else(Instant::now);
+        let limits = plan.limits();
+        // Runs the protocol's and the user's constructors, with the core free.
+        let (driver, encoder) = plan.connect(now);
+        let key = with(|core| {
+            core.insert(|seq, millis| {
+                Entry::new(seq, socket, peer, limits, driver, encoder, millis)
+            })
+        });
+        match key {
+            Some(Ok(key)) => begin(key),
+            Some(Err(error)) => log::error!("a connection cannot be watched: {error}"),
+            None => return taken,
+        }
+    }
+    budget
+}
+
+/// Stops listening for good, after what is queued has been accepted: a queue that nobody else holds dies with its
+/// socket.
+pub(crate) fn close_all(begin: &mut dyn FnMut(Key)) {
+    let indexes: Vec<usize> =
+        with(|core| core.listening.open.iter().map(|(index, _)| index).collect())
+            .unwrap_or_default();
+    for index in indexes {
+        accept_up_to(index, crate::DEFAULT_BACKLOG, begin);
+        with(|core| core.close_listener(index));
+    }
+}
+
+/// Opens a listener in this process.
+pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
+    listener: Listener<P, S, D>,
+) -> Result<(), ListenError> {
+    let address = listener.parse_address()?;
+    let sharing = listener.sharing;
+    let backlog = listener.backlog;
+    let socket = match sharing {
+        Sharing::Plain => {
+            bind(&address, false, backlog).map_err(|error| bind_error(&address, error, false))?
+        }
+        Sharing::ReusePort => reuse_port(&address, backlog)?,
+        Sharing::Shared => with(|core| core.link.shared(&address, backlog))
+            .unwrap_or_else(|| Err(not_here(&address)))?,
+    };
+    let plan = listener.into_plan();
+    let inherited = Inherited {
+        socket,
+        address: address.clone(),
+        shared: sharing == Sharing::Shared,
+    };
+    with(|core| core.add_listener(inherited, plan, sharing == Sharing::Plain))
+        .unwrap_or_else(|| Err(io::Error::other("this thread runs no worker loop")))
+        .map_err(|error| ListenError::Os {
+            address: address.clone(),
+            error,
+        })?;
+    if sharing == Sharing::Plain {
+        with(|core| {
+            core.link.tell(&ToMaster::Listening {
+                address: address.to_string(),
+                reuse_port: false,
+            });
+        });
+    }
+    Ok(())
+}
+
+/// This slot's socket at an address that the siblings share: the one that the previous process had, or a new one, of
+/// which the master then keeps a duplicate.
+fn reuse_port(address: &Address, backlog: u32) -> Result<OwnedFd, ListenError> {
+    if matches!(address, Address::Unix(_)) {
+        return Err(ListenError::Misuse {
+            rule: "reuse_port needs TCP: Unix sockets have no SO_REUSEPORT; use shared(true)",
+        });
+    }
+    let kept = with(|core| core.link.kept(address)).unwrap_or_else(|| Err(not_here(address)))?;
+    if let Some(socket) = kept {
+        return Ok(socket);
+    }
+    let socket = bind(address, true, backlog).map_err(|error| bind_error(address, error, true))?;
+    // SO_REUSEPORT lets any process of the same user in. Another hive on the same port would silently take a part of
+    // the connections, so look whether everybody there is one of us.
+    let parent = nix::unistd::getppid();
+    let found = with(|core| {
+        stranger(address, |pid| {
+            core.row.find_pid(pid).is_some() || i64::from(pid) == i64::from(parent.as_raw())
+        })
+    });
+    if let Some(Some(other)) = found {
+        return Err(in_use(address, Some(other), true));
+    }
+    with(|core| core.link.keep(address, &socket));
+    Ok(socket)
+}
+
+fn not_here(address: &Address) -> ListenError {
+    ListenError::NoMaster {
+        address: address.clone(),
+        why: "this thread runs no worker loop".to_owned(),
+    }
+}
+
+fn bind_error(address: &Address, error: io::Error, reuse_port: bool) -> ListenError {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return ListenError::Os {
+            address: address.clone(),
+            error,
+        };
+    }
+    let found = with(|core| holder(address, |pid| core.row.find_pid(pid))).flatten();
+    in_use(address, found, reuse_port)
+}
+
+fn in_use(address: &Address, holder: Option<Holder>, reuse_port: bool) -> ListenError {
+    ListenError::AddressInUse {
+        address: address.clone(),
+        holder,
+        reuse_port,
+    }
+}
+
+fn lookup(text: &str) -> Result<(Address, usize), ListenError> {
+    let (_, address) = Address::parse(text)?;
+    match with(|core| core.listening.find(&address)).flatten() {
+        Some(index) => Ok((address, index)),
+        None => Err(crate::process::unknown(address)),
+    }
+}
+
+/// Closes a listener; its connections stay.
+pub(crate) fn close(text: &str) -> Result<(), ListenError> {
+    let (_, index) = lookup(text)?;
+    with(|core| {
+        if let Some(open) = core.listening.open.get(index) {
+            core.link.tell(&ToMaster::Unlistened {
+                address: open.configured.to_string(),
+            });
+        }
+        core.close_listener(index);
+    });
+    Ok(())
+}
+
+/// Pauses or resumes accepting.
+pub(crate) fn pause(text: &str, paused: bool) -> Result<(), ListenError> {
+    let (address, index) = lookup(text)?;
+    with(|core| {
+        if let Some(open) = core.listening.open.get_mut(index) {
+            open.paused = paused;
+        }
+        if paused {
+            core.unwatch_listener(index);
+            Ok(())
+        } else {
+            core.watch_listener(index)
+        }
+    })
+    .unwrap_or(Ok(()))
+    .map_err(|error| ListenError::Os { address, error })
+}

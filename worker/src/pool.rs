@@ -1,0 +1,203 @@
+//! Blocking work beside the loop, and mail to the loop from other threads.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use mio::Waker;
+use slab::Slab;
+
+use crate::driver::panic_text;
+use crate::error::{BlockingError, Result};
+use crate::process::Process;
+
+/// Threads of the pool. They only wait for slow calls, so they are not tied to the number of cores.
+const THREADS: usize = 4;
+/// Pieces of work that may wait for a thread.
+const QUEUE: usize = 1024;
+/// Letters that may wait for the loop.
+const LETTERS: usize = 65_536;
+
+type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
+type Answer = std::result::Result<Box<dyn Any + Send>, String>;
+type Finish = Box<dyn FnOnce(Answer, &mut dyn Any) -> Result>;
+
+/// The threads, started when first needed: long after the fork, in the process that uses them.
+pub(crate) struct Pool {
+    waker: Arc<Waker>,
+    threads: Option<Threads>,
+    /// What to do with the results of the work in hand.
+    finish: Slab<Finish>,
+}
+
+struct Threads {
+    jobs: Sender<(usize, Work)>,
+    results: Receiver<(usize, Answer)>,
+}
+
+impl Pool {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        Self {
+            waker,
+            threads: None,
+            finish: Slab::new(),
+        }
+    }
+
+    fn threads(&mut self) -> io::Result<&Threads> {
+        let threads = match self.threads.take() {
+            Some(threads) => threads,
+            None => start(&self.waker)?,
+        };
+        Ok(self.threads.insert(threads))
+    }
+
+    /// Queues `work`; `finish` runs on the loop with what it returned.
+    pub(crate) fn submit(
+        &mut self,
+        work: Work,
+        finish: Finish,
+    ) -> std::result::Result<(), (BlockingError, Finish)> {
+        let ticket = self.finish.insert(finish);
+        let refused = match self.threads() {
+            Err(error) => BlockingError::Threads {
+                why: error.to_string(),
+            },
+            Ok(threads) => match threads.jobs.try_send((ticket, work)) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => BlockingError::Full { max: QUEUE },
+                Err(TrySendError::Disconnected(_)) => BlockingError::Ended,
+            },
+        };
+        // Handed back, so that what it captured is dropped outside of the loop's borrow.
+        Err((refused, self.finish.remove(ticket)))
+    }
+
+    /// The next piece of work that is finished.
+    pub(crate) fn next(&mut self) -> Option<(Finish, Answer)> {
+        let (ticket, answer) = self.threads.as_ref()?.results.try_recv().ok()?;
+        Some((self.finish.try_remove(ticket)?, answer))
+    }
+}
+
+fn start(waker: &Arc<Waker>) -> io::Result<Threads> {
+    let (jobs, queue) = bounded::<(usize, Work)>(QUEUE);
+    // Bounded by the work in hand, which is bounded by the queue.
+    let (sender, results) = unbounded();
+    for number in 0..THREADS {
+        let (queue, sender, waker) = (queue.clone(), sender.clone(), Arc::clone(waker));
+        thread::Builder::new()
+            .name(format!("blocking-{number}"))
+            .spawn(move || {
+                for (ticket, work) in queue {
+                    let answer = catch_unwind(AssertUnwindSafe(work))
+                        .map_err(|panic| panic_text(panic.as_ref()));
+                    // Both fail only when the loop is gone, and with it whoever would want the result.
+                    if sender.send((ticket, answer)).is_err() || waker.wake().is_err() {
+                        return;
+                    }
+                }
+            })?;
+    }
+    Ok(Threads { jobs, results })
+}
+
+pub(crate) type Letter = Box<dyn FnOnce(&mut dyn Any) -> Result + Send>;
+
+/// The loop's letter box.
+pub(crate) struct Mail {
+    waker: Arc<Waker>,
+    sender: Sender<Letter>,
+    receiver: Receiver<Letter>,
+}
+
+impl Mail {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        let (sender, receiver) = bounded(LETTERS);
+        Self {
+            waker,
+            sender,
+            receiver,
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Letter> {
+        self.receiver.try_recv().ok()
+    }
+
+    pub(crate) fn mailbox<S>(&self) -> Mailbox<S> {
+        Mailbox {
+            waker: Arc::clone(&self.waker),
+            sender: self.sender.clone(),
+            state: PhantomData,
+        }
+    }
+}
+
+/// A way to a worker's loop from any thread: what is posted runs there, with the worker's state.
+///
+/// ```no_run
+/// # fn example(process: &mut workhive_worker::Process<'_, Vec<String>>) -> workhive_worker::Result {
+/// let mailbox = process.mailbox()?;
+/// std::thread::spawn(move || {
+///     let line = "computed elsewhere".to_owned();
+///     let posted = mailbox.post(move |process| {
+///         process.state_mut().push(line);
+///         Ok(())
+///     });
+///     if let Err(busy) = posted {
+///         eprintln!("not posted: {busy}");
+///     }
+/// });
+/// # Ok(())
+/// # }
+/// ```
+pub struct Mailbox<S> {
+    waker: Arc<Waker>,
+    sender: Sender<Letter>,
+    state: PhantomData<fn(S)>,
+}
+
+impl<S: 'static> Mailbox<S> {
+    /// Posts work for the loop. An `Err` that it returns there is logged.
+    ///
+    /// # Errors
+    /// [`BlockingError::Full`] if 65,536 letters wait already, [`BlockingError::Ended`] if the loop is gone.
+    pub fn post(
+        &self,
+        letter: impl FnOnce(&mut Process<'_, S>) -> Result + Send + 'static,
+    ) -> std::result::Result<(), BlockingError> {
+        let letter: Letter = Box::new(move |state| match state.downcast_mut::<S>() {
+            Some(state) => letter(&mut Process::new(state)),
+            None => Ok(()),
+        });
+        match self.sender.try_send(letter) {
+            Ok(()) => self.waker.wake().map_err(|_| BlockingError::Ended),
+            Err(TrySendError::Full(_)) => Err(BlockingError::Full { max: LETTERS }),
+            Err(TrySendError::Disconnected(_)) => Err(BlockingError::Ended),
+        }
+    }
+}
+
+impl<S> Clone for Mailbox<S> {
+    fn clone(&self) -> Self {
+        Self {
+            waker: Arc::clone(&self.waker),
+            sender: self.sender.clone(),
+            state: PhantomData,
+        }
+    }
+}
+
+impl<S> fmt::Debug for Mailbox<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox")
+            .field("waiting", &self.sender.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,326 @@
+//! The worker process, as its callbacks see it.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use workhive_protocols::Protocol;
+
+use crate::core::with;
+use crate::driver::panic_text;
+use crate::error::{BlockingError, ListenError, Result, SendError};
+use crate::handle::Handle;
+use crate::listener::Listener;
+use crate::pool::Mailbox;
+use crate::routing::Hive;
+use crate::seat::Place;
+use crate::timer::{Task, TimerId};
+use crate::{Address, listening};
+
+/// A task of the loop without the type of the worker's state.
+pub(crate) type ErasedTask = Box<dyn FnMut(&mut dyn Any) -> Result>;
+
+/// The worker process inside one of its callbacks, with its state `S`.
+///
+/// ```
+/// use std::time::Duration;
+/// use workhive_protocols::Text;
+/// use workhive_worker::{Listener, Process, Result};
+///
+/// fn on_worker_start(worker: &mut Process<'_, u64>) -> Result {
+///     if worker.slot() == 0 {
+///         worker.every(Duration::from_secs(60), |worker| {
+///             println!("{} ticks", worker.state());
+///             *worker.state_mut() += 1;
+///             Ok(())
+///         })?;
+///     }
+///     worker.listen(Listener::<Text>::new("127.0.0.1:5678").reuse_port(true))
+/// }
+/// ```
+pub struct Process<'a, S = ()> {
+    state: &'a mut S,
+}
+
+impl<'a, S: 'static> Process<'a, S> {
+    pub(crate) fn new(state: &'a mut S) -> Self {
+        Self { state }
+    }
+
+    /// The worker's state.
+    pub fn state(&self) -> &S {
+        self.state
+    }
+
+    /// The worker's state, to change it.
+    pub fn state_mut(&mut self) -> &mut S {
+        self.state
+    }
+
+    /// Which process of the hive this is.
+    pub fn place(&self) -> Rc<Place> {
+        with(|core| Rc::clone(&core.place)).unwrap_or_else(|| {
+            Rc::new(Place {
+                group: String::new(),
+                slot: 0,
+                generation: 0,
+                count: 0,
+                epoch: 0,
+                alone: false,
+            })
+        })
+    }
+
+    /// Which of the group's `count` places this process fills, from 0. A timer that must run once in the group
+    /// belongs into slot 0.
+    pub fn slot(&self) -> usize {
+        self.place().slot()
+    }
+
+    /// How many processes the group has.
+    pub fn count(&self) -> usize {
+        self.place().count()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// The time of this turn of the loop; costs nothing.
+    pub fn now(&self) -> Instant {
+        with(|core| core.clock.now()).unwrap_or_else(Instant::now)
+    }
+
+    /// How many connections this process has, on all listeners.
+    pub fn connections(&self) -> usize {
+        with(|core| core.entries.len()).unwrap_or(0)
+    }
+
+    /// The hive: push to uids.
+    pub fn hive(&self) -> Hive {
+        Hive::new()
+    }
+
+    /// Opens a listener in this process; it shares the state with all others here. See
+    /// [`Listener::reuse_port`] and [`Listener::shared`] for what happens if every process of a group does so.
+    ///
+    /// # Errors
+    /// [`ListenError`]; [`AddressInUse`](ListenError::AddressInUse) names the address, who holds it, and the remedies.
+    pub fn listen<P: Protocol, D: 'static>(&mut self, listener: Listener<P, S, D>) -> Result {
+        Ok(listening::open(listener)?)
+    }
+
+    /// A listener for [`listen`](Self::listen) whose state type is known to be this worker's: the short way where
+    /// its callbacks use the state.
+    ///
+    /// ```
+    /// # use workhive_protocols::Text;
+    /// # fn example(worker: &mut workhive_worker::Process<'_, Vec<String>>) -> workhive_worker::Result {
+    /// let lines = worker.listener::<Text>("127.0.0.1:5678").on_message(|conn, line| {
+    ///     conn.state_mut().push(line.as_text()?.to_owned());
+    ///     Ok(())
+    /// });
+    /// worker.listen(lines)
+    /// # }
+    /// ```
+    pub fn listener<P: Protocol>(&self, address: impl Into<String>) -> Listener<P, S> {
+        Listener::<P>::new(address)
+    }
+
+    /// Closes the listener at `address`; its connections stay.
+    ///
+    /// # Errors
+    /// [`ListenError::Unknown`] if this process does not listen there.
+    pub fn unlisten(&mut self, address: &str) -> Result {
+        Ok(listening::close(address)?)
+    }
+
+    /// Lets new connections wait in the accept queue of the listener at `address`.
+    ///
+    /// # Errors
+    /// [`ListenError::Unknown`] if this process does not listen there.
+    pub fn pause_accept(&mut self, address: &str) -> Result {
+        Ok(listening::pause(address, true)?)
+    }
+
+    /// Accepts again.
+    ///
+    /// # Errors
+    /// [`ListenError::Unknown`] if this process does not listen there.
+    pub fn resume_accept(&mut self, address: &str) -> Result {
+        Ok(listening::pause(address, false)?)
+    }
+
+    /// Where this process listens; port 0 has become the real one.
+    pub fn listeners(&self) -> Vec<Address> {
+        with(|core| core.listening.addresses()).unwrap_or_default()
+    }
+
+    /// Calls `task` once, after `delay`. Exact to about a millisecond.
+    ///
+    /// # Errors
+    /// [`SendError::NotOnLoop`] if 2^32 timers run.
+    pub fn after(
+        &mut self,
+        delay: Duration,
+        task: impl FnOnce(&mut Process<'_, S>) -> Result + 'static,
+    ) -> Result<TimerId> {
+        let mut task = Some(task);
+        let task: ErasedTask = Box::new(move |state| match (task.take(), downcast(state)) {
+            (Some(task), Some(state)) => task(&mut Process::new(state)),
+            _ => Ok(()),
+        });
+        self.start(delay, Task::Once(task))
+    }
+
+    /// Calls `task` every `period`, first after one period. It does not drift; periods that the loop missed are
+    /// skipped. A period of zero counts as one millisecond.
+    ///
+    /// # Errors
+    /// As [`after`](Self::after).
+    pub fn every(
+        &mut self,
+        period: Duration,
+        mut task: impl FnMut(&mut Process<'_, S>) -> Result + 'static,
+    ) -> Result<TimerId> {
+        let period = period.max(Duration::from_millis(1));
+        let task: ErasedTask = Box::new(move |state| match downcast(state) {
+            Some(state) => task(&mut Process::new(state)),
+            None => Ok(()),
+        });
+        self.start(period, Task::Every(period, task))
+    }
+
+    fn start(&mut self, delay: Duration, task: Task<ErasedTask>) -> Result<TimerId> {
+        let id = with(|core| {
+            let at = core.clock.now().checked_add(delay)?;
+            core.timers.add(at, task)
+        });
+        Ok(id.flatten().ok_or(SendError::NotOnLoop)?)
+    }
+
+    /// Stops a timer; false if it is over already. A timer may stop itself.
+    pub fn cancel(&mut self, timer: TimerId) -> bool {
+        // What the timer captured is dropped here, with the core free.
+        with(|core| core.timers.cancel(timer)).flatten().is_some()
+    }
+
+    /// Runs `work` on a small pool of threads, for calls that block (files, databases, name resolution), and `then`
+    /// with its result back on this loop.
+    ///
+    /// # Errors
+    /// [`BlockingError::Full`] if 1,024 pieces of work wait already: tell your peer that you are busy.
+    ///
+    /// ```
+    /// # use workhive_protocols::Text;
+    /// # use workhive_worker::Listener;
+    /// let files: Listener<Text> = Listener::<Text>::new("127.0.0.1:0").on_message(|conn, line| {
+    ///     let path = line.as_text()?.to_owned();
+    ///     let reply = conn.handle();
+    ///     conn.process().blocking(
+    ///         move || std::fs::metadata(path).map(|file| file.len()),
+    ///         move |_process, size| match size? {
+    ///             Ok(bytes) => reply.send(format!("{bytes} bytes")),
+    ///             Err(error) => reply.send(format!("error: {error}")),
+    ///         },
+    ///     )
+    /// });
+    /// ```
+    pub fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(&mut Process<'_, S>, std::result::Result<T, BlockingError>) -> Result
+        + 'static,
+    ) -> Result {
+        let work = Box::new(move || Box::new(work()) as Box<dyn Any + Send>);
+        let finish = Box::new(
+            move |answer: std::result::Result<Box<dyn Any + Send>, String>, state: &mut dyn Any| {
+                let Some(state) = downcast(state) else {
+                    return Ok(());
+                };
+                let result = match answer.map(<Box<dyn Any + Send>>::downcast::<T>) {
+                    Ok(Ok(value)) => Ok(*value),
+                    Ok(Err(_)) => Err(BlockingError::Ended),
+                    Err(what) => Err(BlockingError::Panicked { what }),
+                };
+                then(&mut Process::new(state), result)
+            },
+        );
+        match with(|core| core.pool.submit(work, finish)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err((refused, _finish))) => Err(refused.into()),
+            None => Err(SendError::NotOnLoop.into()),
+        }
+    }
+
+    /// A way to this loop from other threads.
+    ///
+    /// # Errors
+    /// [`SendError::NotOnLoop`] inside of a codec.
+    pub fn mailbox(&self) -> Result<Mailbox<S>> {
+        Ok(with(|core| core.mail.mailbox()).ok_or(SendError::NotOnLoop)?)
+    }
+
+    /// Ends this process gracefully, as if it had been told to: it drains, and the master starts another in its
+    /// place. To end the whole hive, stop the master.
+    pub fn stop(&mut self) {
+        with(|core| core.link.stop_requested = true);
+    }
+
+    /// Sends one message to every open connection in `targets`, and returns how many took it.
+    ///
+    /// ```
+    /// # use workhive_protocols::WebSocket;
+    /// # use workhive_worker::{Handle, Process};
+    /// # fn example(worker: &mut Process<'_, Vec<Handle<WebSocket>>>) {
+    /// let everyone = worker.state().clone();
+    /// let reached = worker.send_each(&everyone, "the bell rings");
+    /// # }
+    /// ```
+    pub fn send_each<'t, P>(
+        &mut self,
+        targets: impl IntoIterator<Item = &'t Handle<P>>,
+        message: &str,
+    ) -> usize
+    where
+        P: for<'m> Protocol<Outgoing<'m> = workhive_protocols::Message<'m>>,
+    {
+        targets
+            .into_iter()
+            .filter(|target| target.send(message).is_ok())
+            .count()
+    }
+}
+
+fn downcast<S: 'static>(state: &mut dyn Any) -> Option<&mut S> {
+    state.downcast_mut()
+}
+
+impl<S> fmt::Debug for Process<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("pid", &std::process::id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs user code that belongs to no connection: an `Err` and a panic are logged, and the process goes on.
+pub(crate) fn guard(what: &str, code: impl FnOnce() -> Result) {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => match error.downcast_ref::<SendError>() {
+            // The usual fate of answers to peers that did not wait for them.
+            Some(SendError::Gone) => log::debug!("{what}: {error}"),
+            _ => log::warn!("{what} returned an error: {error}"),
+        },
+        Err(panic) => log::error!("{what} panicked: {}", panic_text(panic.as_ref())),
+    }
+}
+
+/// The error of a listener that could not be found.
+pub(crate) fn unknown(address: Address) -> ListenError {
+    ListenError::Unknown { address }
+}

@@ -1,0 +1,453 @@
+//! The loop of a worker process, turn by turn.
+//!
+//! A turn: wait, read the clock, due timers, sockets, routed pushes, finished blocking work and mail, flush every
+//! connection that has output (one write each), the stats row.
+
+use std::any::Any;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGQUIT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use workhive_ipc::{Row, WorkerEnd};
+
+use crate::clock::Clock;
+use crate::core::{Core, install, with};
+use crate::drain;
+use crate::driver::Driver;
+use crate::entry::{CloseReason, Key, Phase, earlier, flag};
+use crate::error::ConnectionError;
+use crate::link::{Link, Order};
+use crate::listening::{self, LISTENER};
+use crate::pool::{Mail, Pool};
+use crate::process::guard;
+use crate::routing::{self, Routing};
+use crate::seat::Place;
+use crate::timer::Task;
+use crate::wheel::NEVER;
+
+const CONTROL: Token = Token(1 << 62);
+const SIGNALS: Token = Token((1 << 62) | 1);
+const WAKER: Token = Token((1 << 62) | 2);
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// The buffer that all reads go into.
+const SCRATCH: usize = 64 * 1024;
+
+/// A loop counts as stuck when one turn takes longer.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// The loop of one process, before and while it runs.
+pub(crate) struct Loop {
+    poll: Poll,
+    signals: Signals,
+    scratch: Box<[u8]>,
+    row: Row,
+    drain: Duration,
+    /// `CLOCK_MONOTONIC` at the start of the loop's clock, in milliseconds.
+    monotonic: u64,
+    stop: bool,
+}
+
+impl Loop {
+    /// Makes the loop and installs its core for this thread.
+    pub(crate) fn new(
+        place: Rc<Place>,
+        row: Row,
+        control: WorkerEnd,
+        drain: Duration,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut signals = Signals::new([SIGTERM, SIGQUIT])?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        poll.registry().register(
+            &mut SourceFd(&control.as_raw_fd()),
+            CONTROL,
+            Interest::READABLE,
+        )?;
+        let routing = Routing::new(place.alone);
+        let core = Core::new(
+            poll.registry().try_clone()?,
+            place,
+            row.clone(),
+            Link::new(control),
+            Pool::new(Arc::clone(&waker)),
+            Mail::new(waker),
+            Clock::new(),
+            routing,
+        );
+        drop(install(Some(core)));
+        Ok(Self {
+            poll,
+            signals,
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            row,
+            drain,
+            monotonic: monotonic_millis(),
+            stop: false,
+        })
+    }
+
+    /// Runs until the process is to end. `reload` is called when the hive reloads around this process.
+    pub(crate) fn run(&mut self, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
+        let mut events = Events::with_capacity(EVENTS);
+        // What happened during the start is settled before the first wait.
+        self.finish_turn(state);
+        while !self.is_over() {
+            self.wait(&mut events);
+            self.run_timers(state);
+            self.run_sockets(&events, state, reload);
+            routing::deliver();
+            run_finished_work(state);
+            self.finish_turn(state);
+        }
+        with(Core::drop_everybody);
+        reap(state);
+    }
+
+    fn wait(&mut self, events: &mut Events) {
+        let timeout = with(|core| {
+            let busy = !core.again.is_empty()
+                || !core.dirty.is_empty()
+                || !core.closed.is_empty()
+                || !core.notices.is_empty()
+                || core.routing.has_work()
+                || core.link.stop_requested;
+            if busy {
+                return Some(Duration::ZERO);
+            }
+            let now = std::time::Instant::now();
+            core.next_wake().map(|at| at.saturating_duration_since(now))
+        })
+        .flatten();
+        self.row.set_deadline(0);
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            log::error!("waiting for events failed: {error}");
+            self.stop = true;
+        }
+        let now = with(|core| {
+            core.clock.update();
+            core.clock.now_millis()
+        })
+        .unwrap_or_default();
+        let stuck = u64::try_from(STUCK.as_millis()).unwrap_or(u64::MAX);
+        self.row.set_deadline(self.monotonic + now + stuck);
+    }
+
+    fn run_timers(&mut self, state: &mut dyn Any) {
+        // Only as many as there are now: a timer that starts another one without delay must not stop the loop.
+        let mut limit = with(|core| core.timers.len()).unwrap_or(0);
+        while limit > 0 {
+            limit -= 1;
+            let due = with(|core| core.timers.pop(core.clock.now())).flatten();
+            let Some((id, due, mut task)) = due else {
+                break;
+            };
+            let (Task::Once(run) | Task::Every(_, run)) = &mut task;
+            guard("a timer", || run(state));
+            // Dropped here, with the core free, if it is over.
+            let _over = with(|core| core.timers.done(id, due, core.clock.now(), task));
+        }
+        with(|core| core.retry_listeners());
+        self.run_deadlines(state);
+    }
+
+    /// Connections whose time has come.
+    fn run_deadlines(&mut self, state: &mut dyn Any) {
+        loop {
+            let bucket = with(|core| core.wheel.pop(core.clock.now_millis())).flatten();
+            let Some((tick, keys)) = bucket else {
+                return;
+            };
+            for key in keys {
+                let due = with(|core| {
+                    let now = core.clock.now_millis();
+                    let entry = core.entry(key)?;
+                    if entry.armed != tick {
+                        return None; // entered again for an earlier tick since
+                    }
+                    entry.armed = NEVER;
+                    let deadline = entry.deadline;
+                    if deadline > now {
+                        core.set_deadline(key, deadline); // moved back since
+                        return None;
+                    }
+                    Some(())
+                });
+                if due.flatten().is_some() {
+                    expire(key, state);
+                }
+            }
+        }
+    }
+
+    fn run_sockets(&mut self, events: &Events, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
+        for event in events {
+            match event.token() {
+                CONTROL => self.obey(state, reload),
+                SIGNALS => {
+                    for _signal in self.signals.pending() {
+                        log::info!("told to end by a signal");
+                        drain::start(self.drain, &mut |key| connected(key, state));
+                    }
+                }
+                WAKER => {}
+                Token(token) if token & LISTENER != 0 => {
+                    listening::accept(token & !LISTENER, &mut |key| connected(key, state));
+                }
+                token => self.run_socket(token, event, state),
+            }
+        }
+        let again = with(|core| std::mem::take(&mut core.again)).unwrap_or_default();
+        for key in again {
+            with(|core| {
+                if let Some(entry) = core.entry(key) {
+                    entry.clear(flag::AGAIN);
+                }
+            });
+            let scratch = &mut self.scratch;
+            dispatch(key, |driver| driver.turn(key, scratch, state));
+        }
+        if with(|core| core.link.stop_requested) == Some(true) {
+            with(|core| core.link.stop_requested = false);
+            drain::start(self.drain, &mut |key| connected(key, state));
+        }
+    }
+
+    fn run_socket(&mut self, token: Token, event: &Event, state: &mut dyn Any) {
+        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        let ready = with(|core| {
+            // The token of a connection that has ended since this event was fetched names nobody.
+            let key = core.key_of(token)?;
+            let entry = core.entry(key)?;
+            if event.is_read_closed() || event.is_error() {
+                entry.set(flag::HUP);
+            }
+            if readable {
+                entry.set(flag::READABLE);
+            }
+            if event.is_writable() && entry.has(flag::BLOCKED) {
+                entry.clear(flag::BLOCKED);
+                core.mark_dirty(key);
+            }
+            // A reset must not wait until somebody resumes reading.
+            let entry = core.entry(key)?;
+            if event.is_error() || (event.is_write_closed() && event.is_read_closed()) {
+                let unread = !entry.may_decode() && entry.phase == Phase::Open;
+                if unread {
+                    return Some((key, true));
+                }
+            }
+            readable.then_some((key, false))
+        })
+        .flatten();
+        match ready {
+            Some((key, true)) => {
+                let error = io::Error::from_raw_os_error(libc::ECONNRESET);
+                dispatch(key, |driver| {
+                    driver.failed(key, ConnectionError::Io(error), state);
+                });
+            }
+            Some((key, false)) => {
+                let scratch = &mut self.scratch;
+                dispatch(key, |driver| driver.turn(key, scratch, state));
+            }
+            None => {}
+        }
+    }
+
+    /// The master's orders.
+    fn obey(&mut self, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
+        while let Some(order) = with(|core| core.link.next()).flatten() {
+            match order {
+                Order::Stop => self.stop = true,
+                Order::Drain(window) => drain::start(window, &mut |key| connected(key, state)),
+                Order::Reload => reload(state),
+                Order::Orphaned => {
+                    log::warn!("the master is gone: draining");
+                    drain::start(self.drain, &mut |key| connected(key, state));
+                }
+            }
+        }
+    }
+
+    /// Writes, ends, closes, counts.
+    fn finish_turn(&mut self, state: &mut dyn Any) {
+        reap(state);
+        let dirty = with(|core| std::mem::take(&mut core.dirty)).unwrap_or_default();
+        for key in &dirty {
+            with(|core| core.settle(*key));
+        }
+        with(|core| {
+            // Keeps the list's memory for the next turn.
+            if core.dirty.is_empty() {
+                let mut list = dirty;
+                list.clear();
+                core.dirty = list;
+            }
+        });
+        while let Some((key, notice)) = with(|core| core.notices.pop_front()).flatten() {
+            dispatch(key, |driver| driver.notice(key, notice, state));
+        }
+        reap(state);
+        with(|core| {
+            core.counters.timers = core.timers.len() as u64;
+            core.row.publish(&core.counters);
+        });
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop
+            || with(|core| {
+                core.drain
+                    .as_ref()
+                    .is_some_and(|drain| core.entries.is_empty() || drain.end() <= core.clock.now())
+            }) == Some(true)
+    }
+}
+
+impl Core {
+    /// The end of a turn for one connection: output, the peer's end, the next deadline.
+    fn settle(&mut self, key: Key) {
+        let Some(entry) = self.entry(key) else {
+            return;
+        };
+        entry.clear(flag::DIRTY);
+        if !entry.has(flag::BLOCKED) {
+            self.flush(key);
+        }
+        if let Some(entry) = self.entry(key)
+            && entry.has(flag::EOF_DUE)
+            && entry.phase == Phase::Open
+        {
+            entry.clear(flag::EOF_DUE);
+            if !entry.encoder.owes_answer() {
+                self.end(key, CloseReason::Peer);
+                self.settle(key);
+                return;
+            }
+        }
+        let Some(entry) = self
+            .entries
+            .get_mut(key.index as usize)
+            .filter(|entry| entry.seq == key.seq)
+        else {
+            return;
+        };
+        let mut deadline = entry.deadline;
+        if entry.phase == Phase::Open
+            && let Some(driver) = &entry.driver
+        {
+            let protocol = driver.deadline(entry.encoder.as_mut());
+            deadline = earlier(entry.drain_at, protocol, &self.clock);
+            if let Some(idle) = entry.limits.idle_timeout {
+                let idle = u64::try_from(idle.as_millis()).unwrap_or(NEVER);
+                deadline = deadline.min(entry.last_read.saturating_add(idle));
+            }
+        }
+        self.set_deadline(key, deadline);
+    }
+}
+
+/// A connection's deadline has passed.
+fn expire(key: Key, state: &mut dyn Any) {
+    enum Due {
+        Idle(Duration),
+        Drain,
+        Protocol,
+        Close,
+    }
+    let due = with(|core| {
+        let now = core.clock.now_millis();
+        let entry = core.entry(key)?;
+        Some(match entry.phase {
+            Phase::Open => match entry.limits.idle_timeout {
+                Some(idle)
+                    if u128::from(now.saturating_sub(entry.last_read)) >= idle.as_millis() =>
+                {
+                    Due::Idle(idle)
+                }
+                _ if entry.drain_at <= now => Due::Drain,
+                _ => Due::Protocol,
+            },
+            Phase::Closed => return None,
+            // The goodbye was not answered, the last bytes did not leave, or the peer did not close in time.
+            _ => Due::Close,
+        })
+    })
+    .flatten();
+    match due {
+        Some(Due::Idle(after)) => dispatch(key, |driver| {
+            driver.failed(key, ConnectionError::Idle { after }, state);
+        }),
+        Some(Due::Drain) => {
+            with(|core| core.drain_one(key));
+        }
+        Some(Due::Protocol) => dispatch(key, |driver| driver.expired(key, state)),
+        Some(Due::Close) => {
+            with(|core| core.destroy(key, CloseReason::Local));
+        }
+        None => {}
+    }
+    with(|core| core.mark_dirty(key));
+}
+
+/// A connection has been accepted.
+pub(crate) fn connected(key: Key, state: &mut dyn Any) {
+    dispatch(key, |driver| driver.connected(key, state));
+}
+
+/// Calls a connection's driver, which is out of its row meanwhile, so that the core is free.
+fn dispatch(key: Key, call: impl FnOnce(&mut dyn Driver)) {
+    let driver = with(|core| core.entry(key)?.driver.take()).flatten();
+    let Some(mut driver) = driver else {
+        return;
+    };
+    call(driver.as_mut());
+    let mut driver = Some(driver);
+    with(|core| {
+        if let Some(entry) = core.entry(key) {
+            entry.driver = driver.take();
+        }
+    });
+}
+
+/// Calls `on_close` for connections that have ended, and forgets them.
+fn reap(state: &mut dyn Any) {
+    while let Some(key) = with(|core| core.closed.pop_front()).flatten() {
+        let reason = with(|core| core.entry(key)?.reason.take()).flatten();
+        let reason = reason.unwrap_or_else(|| Box::new(CloseReason::Local));
+        dispatch(key, |driver| driver.closed(key, &reason, state));
+        // Dropped here, with the core free: the data are the user's, and so are their destructors.
+        let _entry = with(|core| core.remove(key));
+    }
+}
+
+/// Results of blocking work, and letters from other threads.
+fn run_finished_work(state: &mut dyn Any) {
+    while let Some((finish, answer)) = with(|core| core.pool.next()).flatten() {
+        guard("the result of blocking work", || finish(answer, state));
+    }
+    while let Some(letter) = with(|core| core.mail.next()).flatten() {
+        guard("a letter", || letter(state));
+    }
+}
+
+fn monotonic_millis() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        u64::try_from(time.tv_sec()).unwrap_or(0) * 1000
+            + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
+    })
+}
