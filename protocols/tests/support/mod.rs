@@ -45,37 +45,25 @@ pub(crate) fn run<'a, P: Subject>(
     'connection: for piece in pieces {
         buffer.extend_from_slice(piece);
         loop {
-            let there = buffer.len();
-            let Step { consumed, event } =
-                match P::decode(&mut decoder, &mut encoder, &mut buffer, &mut wire) {
-                    Ok(step) => step,
-                    Err(found) => {
-                        error = Some(found);
-                        break 'connection;
+            match step::<P>(
+                &mut decoder,
+                &mut encoder,
+                &mut buffer,
+                &mut wire,
+                &mut events,
+            ) {
+                Ok((consumed, next)) => {
+                    drop(buffer.drain(..consumed));
+                    match next {
+                        Next::Step => {}
+                        Next::Read => break,
+                        Next::Stop => break 'connection,
                     }
-                };
-            assert!(consumed <= there, "more consumed than there was");
-            let again = match { event } {
-                Event::Partial => false,
-                Event::Progress => true,
-                Event::Message(message) => {
-                    P::describe(&message, &mut events);
-                    drop(message);
-                    P::respond(&mut encoder, &mut wire);
-                    true
                 }
-                Event::Opening(opening) => {
-                    P::describe_opening(&opening, &mut events);
-                    drop(opening);
-                    P::accept(&mut encoder, &mut wire);
-                    true
+                Err(found) => {
+                    error = Some(found);
+                    break 'connection;
                 }
-                Event::Wait => panic!("everything was answered"),
-                Event::Finished => break 'connection,
-            };
-            drop(buffer.drain(..consumed));
-            if !again {
-                break;
             }
         }
         if wire.flow != Flow::Open {
@@ -92,6 +80,43 @@ pub(crate) fn run<'a, P: Subject>(
         error,
         out,
     }
+}
+
+enum Next {
+    Step,
+    Read,
+    Stop,
+}
+
+fn step<P: Subject>(
+    decoder: &mut P::Decoder,
+    encoder: &mut P::Encoder,
+    input: &mut [u8],
+    wire: &mut Wire<'_>,
+    events: &mut Vec<String>,
+) -> Result<(usize, Next), ProtocolError> {
+    let there = input.len();
+    let Step { consumed, event } = P::decode(decoder, encoder, input, wire)?;
+    assert!(consumed <= there, "more consumed than there was");
+    let next = match event {
+        Event::Partial => Next::Read,
+        Event::Progress => Next::Step,
+        Event::Message(message) => {
+            P::describe(&message, events);
+            drop(message);
+            P::respond(encoder, wire);
+            Next::Step
+        }
+        Event::Opening(opening) => {
+            P::describe_opening(&opening, events);
+            drop(opening);
+            P::accept(encoder, wire);
+            Next::Step
+        }
+        Event::Wait => panic!("everything was answered"),
+        Event::Finished => Next::Stop,
+    };
+    Ok((consumed, next))
 }
 
 /// Bytes as the corpus spells them, or their number if there are many.

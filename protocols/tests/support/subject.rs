@@ -94,20 +94,20 @@ impl Subject for Http {
     }
 
     fn describe(request: &Request<'_>, events: &mut Vec<String>) {
-        let mut line = format!("request {} {}", request.method(), request.path());
-        line = line.as_bytes().escape_ascii().to_string();
+        let line = format!("request {} {}", request.method(), request.path());
+        let mut words = vec![line.as_bytes().escape_ascii().to_string()];
         if let Some(query) = request.query() {
-            line += &format!(" ?{query}");
+            words.push(format!("?{query}"));
         }
-        line += &format!(" 1.{}", request.version().1);
+        words.push(format!("1.{}", request.version().1));
         let host = request.host().unwrap_or_default();
         if host != "example.com" {
-            line += &format!(" host={host}");
+            words.push(format!("host={host}"));
         }
         if !request.body().is_empty() {
-            line += &format!(" body={}", spell(request.body()));
+            words.push(format!("body={}", spell(request.body())));
         }
-        events.push(line);
+        events.push(words.join(" "));
         if request.headers().count() > 50 {
             events.push(format!("fields {}", request.headers().count()));
             return;
@@ -218,15 +218,15 @@ impl Subject for WebSocket {
     }
 
     fn describe_opening(handshake: &Handshake<'_>, events: &mut Vec<String>) {
-        let mut line = format!("opening {}", handshake.path());
+        let mut words = vec![format!("opening {}", handshake.path())];
         let offers: Vec<_> = handshake.protocols().collect();
         if !offers.is_empty() {
-            line += &format!(" offers={}", offers.join(","));
+            words.push(format!("offers={}", offers.join(",")));
         }
         if let Some(origin) = handshake.origin() {
-            line += &format!(" origin={origin}");
+            words.push(format!("origin={origin}"));
         }
-        events.push(line);
+        events.push(words.join(" "));
     }
 
     fn accept(encoder: &mut Self::Encoder, wire: &mut Wire<'_>) {
