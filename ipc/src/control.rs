@@ -46,8 +46,15 @@ pub enum ToMaster {
         /// Where.
         address: String,
     },
-    /// The process drains, by its own decision.
+    /// The process drains, by its own decision. Its slot is filled anew at once.
     Draining,
+    /// The program wants the whole hive to end (`stop_all`).
+    StopAll {
+        /// Whether what is in hand may be finished.
+        graceful: bool,
+    },
+    /// The program wants the whole hive to reload.
+    ReloadAll,
 }
 
 impl ToMaster {

@@ -136,7 +136,7 @@ mod tests {
     /// Written down once and never changed: what an older binary sends must be read for ever.
     #[test]
     fn frames_have_these_bytes() {
-        let golden: [(ToMaster, &[u8]); 7] = [
+        let golden: [(ToMaster, &[u8]); 9] = [
             (ToMaster::Ready, b"WH\x01\x01\x01\0\0\0\x00"),
             (
                 ToMaster::BootFailed {
@@ -173,6 +173,11 @@ mod tests {
                 b"WH\x01\x01\x06\0\0\0\x05\xfb\x2c\x01\x01b",
             ),
             (ToMaster::Draining, b"WH\x01\x01\x01\0\0\0\x06"),
+            (
+                ToMaster::StopAll { graceful: true },
+                b"WH\x01\x01\x02\0\0\0\x07\x01",
+            ),
+            (ToMaster::ReloadAll, b"WH\x01\x01\x01\0\0\0\x08"),
         ];
         for (message, bytes) in golden {
             assert_eq!(message.to_frame().unwrap(), bytes, "{message:?}");

@@ -1,0 +1,104 @@
+//! A new process, from the fork to its program.
+
+use std::ffi::CString;
+use std::io;
+use std::panic::AssertUnwindSafe;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use workhive_ipc::ToMaster;
+use workhive_worker::{Program, Seat};
+
+use crate::credentials::Credentials;
+use crate::{logger, sys};
+
+/// All that a new process takes with it out of the master's code. Made before the fork; the master drops its copy.
+#[derive(Debug)]
+pub(crate) struct ChildSeed {
+    pub(crate) program: Program,
+    pub(crate) seat: Seat,
+    pub(crate) credentials: Credentials,
+    /// The signal mask from before the fork.
+    pub(crate) mask: SigSet,
+}
+
+/// Runs the program in the new process and ends with its exit code.
+///
+/// The child has come here by *returning* from the master's loop, so all that the master holds has been dropped on
+/// the way: the epoll instance, the signals' self-pipe (a signal caught here would otherwise wake the master), the
+/// listeners, the other processes' links and descriptors, the control socket and its clients, the pid file with its
+/// lock. What is dropped knows by its pid that it must only close, and neither unlink nor unlock.
+pub(crate) fn enter(seed: ChildSeed) -> ! {
+    let ChildSeed {
+        program,
+        seat,
+        credentials,
+        mask,
+    } = seed;
+    if let Err(error) = settle(&seat, &credentials) {
+        log::error!("cannot start: {error}");
+        // If the master does not hear it, it still sees the exit code.
+        let _ = seat
+            .control
+            .send(&ToMaster::boot_failed(error.to_string()), None);
+        std::process::exit(1);
+    }
+    // Unmask, the last chore: signals that came since the fork are delivered now, to this process's own dispositions.
+    if let Err(errno) = mask.thread_set_mask() {
+        log::error!("cannot unblock signals: {errno}");
+        std::process::exit(1);
+    }
+    // A panic must not unwind into the program's main, which believes to be the master.
+    let code = std::panic::catch_unwind(AssertUnwindSafe(|| program.run(seat))).unwrap_or(101);
+    std::process::exit(i32::from(code));
+}
+
+/// The chores of a new process, in this order. Signals are blocked all the while.
+fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
+    // The log says who speaks, from the first line on.
+    logger::set_place(&seat.place.to_string());
+    // Signals. Ctrl-C and a hang-up reach the whole foreground group: the master coordinates, the others ignore them.
+    // The same for what `pkill -USR1 name` sends to everybody.
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGPIPE,
+    ] {
+        sys::ignore(signal)?;
+    }
+    // SIGTERM and SIGQUIT keep the handler that the master has installed, which does nothing in this process until
+    // the worker's loop registers for them. Resetting it would break that: signal-hook installs its handler once per
+    // process and does not notice that it is gone (a forked child inherits the notion that it is there).
+
+    // The name that ps -o comm, top and the core pattern show.
+    if let Ok(name) = CString::new(comm(&seat.place.group, seat.place.slot)) {
+        nix::sys::prctl::set_name(&name)?;
+    }
+    // Limits: as many descriptors as the administrator allows. The soft limit is only low for select(2)'s sake.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    // Rights go last: all the above may need them.
+    credentials.assume()
+}
+
+/// `group[slot]` in 15 bytes, prctl(2) `PR_SET_NAME`: the group gives way, the slot stays.
+fn comm(group: &str, slot: u16) -> String {
+    let slot = format!("[{slot}]");
+    let mut name = group[..group.floor_char_boundary(15 - slot.len())].to_owned();
+    name.push_str(&slot);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_is_visible_whatever_the_group_is_called() {
+        assert_eq!(comm("push", 2), "push[2]");
+        assert_eq!(comm("a-very-long-group-name", 1023), "a-very-lo[1023]");
+        assert_eq!(comm("ééééééééé", 1), "éééééé[1]");
+    }
+}

@@ -1,0 +1,519 @@
+//! The command line that every program has, and what a program adds to it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use log::LevelFilter;
+
+use crate::Exit;
+use crate::count::Count;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+    Status,
+}
+
+const VERBS: [(&str, Verb); 5] = [
+    ("start", Verb::Start),
+    ("stop", Verb::Stop),
+    ("restart", Verb::Restart),
+    ("reload", Verb::Reload),
+    ("status", Verb::Status),
+];
+
+/// Which of the standard options go with which verbs; the rest go with all.
+const ONLY_WITH: [(&str, &[Verb]); 9] = [
+    ("daemon", &[Verb::Start, Verb::Restart]),
+    ("count", &[Verb::Start, Verb::Restart]),
+    ("log-file", &[Verb::Start, Verb::Restart]),
+    ("log-level", &[Verb::Start, Verb::Restart]),
+    ("drain", &[Verb::Start, Verb::Restart]),
+    ("user", &[Verb::Start, Verb::Restart]),
+    ("group", &[Verb::Start, Verb::Restart]),
+    ("graceful", &[Verb::Stop, Verb::Restart]),
+    ("json", &[Verb::Status]),
+];
+
+const STANDARD: &str = "Standard options";
+const OWN: &str = "Options of this program";
+
+/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload` and `status`
+/// with their options, and options of the program's own.
+///
+/// ```
+/// let args = workhive::Cli::new("push")
+///     .about("Pushes messages to browsers")
+///     .flag("reuse-port", "One listening socket for each process")
+///     .option("ws", "ADDR", "127.0.0.1:1234", "Where browsers connect")
+///     .parse_from(["push", "start", "-d", "--reuse-port"])?;
+/// assert!(args.flag("reuse-port"));
+/// assert_eq!(args.value("ws"), "127.0.0.1:1234");
+/// # Ok::<(), workhive::UsageError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cli {
+    name: String,
+    about: Option<String>,
+    own: Vec<Own>,
+}
+
+/// One option of a program's own.
+#[derive(Debug, Clone)]
+struct Own {
+    name: String,
+    help: String,
+    /// Placeholder and default; a flag has none.
+    value: Option<(String, String)>,
+}
+
+impl Cli {
+    /// The command line of the program `name`. The name also goes into the name of the pid file, so two programs
+    /// should not share one.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            about: None,
+            own: Vec::new(),
+        }
+    }
+
+    /// One line about the program, for `--help`.
+    pub fn about(mut self, text: impl Into<String>) -> Self {
+        self.about = Some(text.into());
+        self
+    }
+
+    /// Adds `--name`, which is there or not.
+    pub fn flag(mut self, name: impl Into<String>, help: impl Into<String>) -> Self {
+        self.own.push(Own {
+            name: name.into(),
+            help: help.into(),
+            value: None,
+        });
+        self
+    }
+
+    /// Adds `--name PLACEHOLDER`, which has a default.
+    pub fn option(
+        mut self,
+        name: impl Into<String>,
+        placeholder: impl Into<String>,
+        default: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let value = Some((placeholder.into(), default.into()));
+        self.own.push(Own {
+            name: name.into(),
+            help: help.into(),
+            value,
+        });
+        self
+    }
+
+    /// Reads the arguments of this process. When they make no sense, or ask for help, the answer has been printed
+    /// and the exit is all that is left to do.
+    ///
+    /// ```no_run
+    /// fn main() -> workhive::Exit {
+    ///     let args = match workhive::Cli::new("push").parse() {
+    ///         Ok(args) => args,
+    ///         Err(exit) => return exit,
+    ///     };
+    ///     args.run_all([workhive::Group::new("push", workhive::Program::new("none", |_seat| 0))])
+    /// }
+    /// ```
+    pub fn parse(self) -> Result<Args, Exit> {
+        self.parse_from(std::env::args_os())
+            .map_err(|error| error.report())
+    }
+
+    /// Reads arguments, of which the first is the program's name.
+    ///
+    /// ```
+    /// assert!(workhive::Cli::new("push").parse_from(["push", "stop", "--json"]).is_err());
+    /// ```
+    pub fn parse_from<I>(self, args: I) -> Result<Args, UsageError>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
+        let command = self.command()?;
+        let matches = command
+            .try_get_matches_from(args)
+            .map_err(|error| UsageError {
+                text: error.to_string().trim_end().to_owned(),
+                help: matches!(
+                    error.kind(),
+                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+                ),
+            })?;
+        self.read(&matches)
+    }
+
+    fn command(&self) -> Result<Command, UsageError> {
+        let mut command = Command::new(self.name.clone())
+            .disable_version_flag(true)
+            .help_template("{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}")
+            .args(standard());
+        if let Some(about) = &self.about {
+            command = command.about(about.clone());
+        }
+        for own in &self.own {
+            let plain = !own.name.is_empty()
+                && !own.name.starts_with('-')
+                && own
+                    .name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '-');
+            let taken = own.name == "help"
+                || command
+                    .get_arguments()
+                    .any(|arg| arg.get_id() == own.name.as_str());
+            if !plain || taken {
+                return Err(UsageError::new(format!(
+                    "the program defines the option --{}, which {}",
+                    own.name,
+                    if taken {
+                        "exists already"
+                    } else {
+                        "is no name for an option"
+                    }
+                )));
+            }
+            let arg = Arg::new(own.name.clone())
+                .long(own.name.clone())
+                .help_heading(OWN);
+            command = command.arg(match &own.value {
+                None => arg.action(ArgAction::SetTrue).help(own.help.clone()),
+                Some((placeholder, default)) => arg
+                    .value_name(placeholder.clone())
+                    .default_value(default.clone())
+                    .help(own.help.clone()),
+            });
+        }
+        Ok(command)
+    }
+
+    fn read(self, matches: &ArgMatches) -> Result<Args, UsageError> {
+        let word = matches
+            .get_one::<String>("verb")
+            .map_or("start", String::as_str);
+        let verb = VERBS
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map_or(Verb::Start, |(_, verb)| *verb);
+        for (option, verbs) in ONLY_WITH {
+            if matches.value_source(option) == Some(ValueSource::CommandLine)
+                && !verbs.contains(&verb)
+            {
+                return Err(UsageError::new(format!(
+                    "--{option} does not go with {word}"
+                )));
+            }
+        }
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+        let mut flags = BTreeMap::new();
+        let mut values = BTreeMap::new();
+        for own in &self.own {
+            if own.value.is_none() {
+                flags.insert(own.name.clone(), matches.get_flag(&own.name));
+            } else {
+                values.insert(own.name.clone(), text(&own.name).unwrap_or_default());
+            }
+        }
+        Ok(Args {
+            name: self.name,
+            verb,
+            daemon: matches.get_flag("daemon"),
+            graceful: matches.get_flag("graceful"),
+            json: matches.get_flag("json"),
+            counts: matches
+                .get_many("count")
+                .unwrap_or_default()
+                .cloned()
+                .collect(),
+            pid_file: path("pid-file"),
+            log_file: path("log-file"),
+            log_level: text("log-level")
+                .and_then(|level| LevelFilter::from_str(&level).ok())
+                .unwrap_or(LevelFilter::Info),
+            drain: matches.get_one("drain").copied(),
+            user: text("user"),
+            group: text("group"),
+            flags,
+            values,
+        })
+    }
+}
+
+fn standard() -> Vec<Arg> {
+    let flag = |name: &'static str, short: Option<char>, help: &'static str| {
+        let arg = Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help);
+        let arg = arg.help_heading(STANDARD);
+        match short {
+            Some(short) => arg.short(short),
+            None => arg,
+        }
+    };
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name(value)
+            .help(help)
+            .help_heading(STANDARD)
+    };
+    vec![
+        Arg::new("verb")
+            .value_name("VERB")
+            .value_parser(PossibleValuesParser::new(VERBS.map(|(name, _)| name)))
+            .help("What to do; start if left away"),
+        flag(
+            "daemon",
+            Some('d'),
+            "start, restart: leave the terminal; return when all is ready, or has failed",
+        ),
+        flag(
+            "graceful",
+            Some('g'),
+            "stop, restart: let the processes finish what they have in hand",
+        ),
+        option(
+            "count",
+            "N",
+            "start: processes of every group, or group=N for one; may be repeated",
+        )
+        .action(ArgAction::Append)
+        .value_parser(Count::from_str),
+        option(
+            "pid-file",
+            "FILE",
+            "The pid file; the control socket is beside it, with the extension .sock",
+        )
+        .value_parser(clap::value_parser!(PathBuf)),
+        option(
+            "log-file",
+            "FILE",
+            "start: log here instead of to standard error; SIGHUP opens it anew",
+        )
+        .value_parser(clap::value_parser!(PathBuf)),
+        option(
+            "log-level",
+            "LEVEL",
+            "start: off, error, warn, info, debug or trace",
+        )
+        .default_value("info")
+        .value_parser(PossibleValuesParser::new([
+            "off", "error", "warn", "info", "debug", "trace",
+        ]))
+        .hide_possible_values(true),
+        option(
+            "drain",
+            "SECONDS",
+            "start: how long processes may take to finish, then they are killed",
+        )
+        .value_parser(drain),
+        option(
+            "user",
+            "USER",
+            "start: run the processes as this user (needs root)",
+        ),
+        option(
+            "group",
+            "GROUP",
+            "start: run the processes as this Unix group",
+        ),
+        flag("json", None, "status: as JSON"),
+    ]
+}
+
+fn drain(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "it must be a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(drain) if drain <= Duration::from_hours(24) => Ok(drain),
+        _ => Err("it must be 0 to 86400 seconds".to_owned()),
+    }
+}
+
+/// The arguments of a program, understood.
+///
+/// ```
+/// let args = workhive::Cli::new("push").parse_from(["push", "start", "--count", "4"])?;
+/// assert_eq!(args.name(), "push");
+/// # Ok::<(), workhive::UsageError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Args {
+    pub(crate) name: String,
+    pub(crate) verb: Verb,
+    pub(crate) daemon: bool,
+    pub(crate) graceful: bool,
+    pub(crate) json: bool,
+    pub(crate) counts: Vec<Count>,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) drain: Option<Duration>,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
+    flags: BTreeMap<String, bool>,
+    values: BTreeMap<String, String>,
+}
+
+impl Args {
+    /// The program's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a flag made by [`Cli::flag`] was given; false if there is no such flag.
+    pub fn flag(&self, name: &str) -> bool {
+        self.flags.get(name).copied().unwrap_or(false)
+    }
+
+    /// The value of an option made by [`Cli::option`], given or default; empty if there is no such option.
+    pub fn value(&self, name: &str) -> &str {
+        self.values.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn pid_file(&self) -> Option<&Path> {
+        self.pid_file.as_deref()
+    }
+}
+
+/// A command line that makes no sense, or that asks for help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError {
+    text: String,
+    help: bool,
+}
+
+impl UsageError {
+    pub(crate) fn new(text: impl fmt::Display) -> Self {
+        Self {
+            text: format!("error: {text}\n\nFor more information, try '--help'."),
+            help: false,
+        }
+    }
+
+    /// Prints the text (help to standard output, an error to standard error) and returns how to end: 0 after help, 2
+    /// after an error.
+    ///
+    /// ```
+    /// let error = workhive::Cli::new("push").parse_from(["push", "jump"]).unwrap_err();
+    /// assert_eq!(error.report().code(), 2);
+    /// ```
+    #[allow(clippy::print_stdout, clippy::print_stderr)] // Talking to the user of the command line is its task.
+    pub fn report(&self) -> Exit {
+        if self.help {
+            println!("{self}");
+            Exit::SUCCESS
+        } else {
+            eprintln!("{self}");
+            Exit::USAGE
+        }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, UsageError> {
+        Cli::new("push")
+            .flag("reuse-port", "help")
+            .option("ws", "ADDR", "127.0.0.1:1", "help")
+            .parse_from(std::iter::once("push").chain(words.iter().copied()))
+    }
+
+    #[test]
+    fn start_is_the_verb_when_there_is_none() {
+        assert_eq!(parse(&[]).unwrap().verb, Verb::Start);
+        assert!(parse(&["-d"]).unwrap().daemon);
+        assert_eq!(
+            parse(&["--count", "2", "stop"]).unwrap_err().report(),
+            Exit::USAGE
+        );
+    }
+
+    #[test]
+    fn options_stand_before_or_after_the_verb() {
+        for words in [["--ws", "x:1", "start"], ["start", "--ws", "x:1"]] {
+            assert_eq!(parse(&words).unwrap().value("ws"), "x:1");
+        }
+        let args = parse(&["restart", "-dg", "--drain", "0.5"]).unwrap();
+        assert!(args.daemon && args.graceful);
+        assert_eq!(args.drain, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_says_so_in_one_line() {
+        for (words, word) in [
+            (&["jump"][..], "jump"),
+            (&["stop", "--json"], "--json does not go with stop"),
+            (&["--count", "0"], "--count"),
+            (&["--count", "x=0"], "--count"),
+            (&["--count", "1025"], "--count"),
+            (&["--drain=-1"], "drain"),
+            (&["--drain", "nan"], "drain"),
+            (&["--log-level", "loud"], "loud"),
+            (&["--nothing"], "--nothing"),
+        ] {
+            let error = parse(words).unwrap_err();
+            assert!(
+                error.to_string().lines().next().unwrap().contains(word),
+                "{error}"
+            );
+            assert_eq!(error.report(), Exit::USAGE);
+        }
+    }
+
+    #[test]
+    fn help_is_not_an_error() {
+        let help = parse(&["--help"]).unwrap_err();
+        assert_eq!(help.report(), Exit::SUCCESS);
+        for word in ["--ws", "--reuse-port", "reload", "--pid-file"] {
+            assert!(help.to_string().contains(word), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_program_cannot_take_a_standard_option() {
+        for name in ["count", "help", "verb", "a b", "", "-x"] {
+            let cli = Cli::new("push").flag(name, "help");
+            assert_eq!(
+                cli.parse_from(["push"]).unwrap_err().report(),
+                Exit::USAGE,
+                "{name}"
+            );
+        }
+        let twice = Cli::new("push").flag("x", "").option("x", "X", "", "");
+        assert!(twice.parse_from(["push"]).is_err());
+    }
+}

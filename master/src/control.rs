@@ -1,0 +1,380 @@
+//! The control socket: where the command line talks to a running hive.
+//!
+//! A client is another program and may be slow, mute or mad. It gets a bounded buffer and a deadline, and the master
+//! never waits for it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::stat::{Mode, umask};
+
+use crate::protocol::{MAX_REQUEST, Reply, Request};
+
+/// Names a client. From the same numbers as processes.
+pub(crate) type ClientId = usize;
+
+/// Most clients at a time.
+const MAX_CLIENTS: usize = 32;
+
+/// How long a client may take to say what it wants, and to take the answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The listening socket and its clients.
+#[derive(Debug)]
+pub(crate) struct ControlServer {
+    listener: UnixListener,
+    path: PathBuf,
+    /// The process that made the file, and the file it made.
+    owner: u32,
+    file: Option<(u64, u64)>,
+    clients: BTreeMap<ClientId, Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    written: usize,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// Its request takes time; it may wait for the answer as long as that takes.
+    Waiting,
+    Writing,
+}
+
+/// What a client has come to.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Nothing,
+    Asks(Request),
+}
+
+impl ControlServer {
+    /// Listens at `path`, for this user alone. The caller holds the hive's lock: a file that is there already is left
+    /// over.
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // bind(2) makes the file with the mode that the umask leaves: there is no moment in which others may connect.
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let listener = bound?;
+        Ok(Self {
+            listener,
+            file: file_id(path),
+            path: path.to_owned(),
+            owner: std::process::id(),
+            clients: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.listener, token, Interest::READABLE)
+    }
+
+    /// Takes one waiting client in, under the id that `id` gives; false if none waits.
+    pub(crate) fn accept(
+        &mut self,
+        registry: &Registry,
+        id: ClientId,
+    ) -> io::Result<Option<ClientId>> {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if self.clients.len() >= MAX_CLIENTS {
+                log::warn!(
+                    "more than {MAX_CLIENTS} clients at the control socket; one more is turned away"
+                );
+                continue;
+            }
+            // The file's mode keeps others out; this also does where somebody has changed it.
+            let peer = getsockopt(&stream, PeerCredentials)?.uid();
+            if peer != 0 && peer != nix::unistd::geteuid().as_raw() {
+                log::warn!("user {peer} is turned away from the control socket");
+                continue;
+            }
+            registry.register(
+                &mut stream,
+                Token(id * 2),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
+            let client = Client {
+                stream,
+                input: Vec::new(),
+                output: Vec::new(),
+                written: 0,
+                state: State::Reading,
+            };
+            self.clients.insert(id, client);
+            return Ok(Some(id));
+        }
+    }
+
+    /// Goes on with a client about which something was reported.
+    pub(crate) fn advance(&mut self, registry: &Registry, id: ClientId) -> Progress {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return Progress::Nothing;
+        };
+        let went = match client.state {
+            State::Reading => client.read(),
+            // Only to learn of its end.
+            State::Waiting => client.read().map(|_| None),
+            State::Writing => client.write().map(|()| None),
+        };
+        match went {
+            Ok(Some(line)) => {
+                client.state = State::Waiting;
+                match serde_json::from_slice(&line) {
+                    Ok(request) => return Progress::Asks(request),
+                    Err(error) => {
+                        self.answer(registry, id, &Reply::failed(format!("no request: {error}")));
+                    }
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.close(registry, id),
+        }
+        Progress::Nothing
+    }
+
+    /// Answers a client and lets it go when it has taken the answer.
+    pub(crate) fn answer(
+        &mut self,
+        registry: &Registry,
+        id: ClientId,
+        answer: &impl serde::Serialize,
+    ) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        client.state = State::Writing;
+        // Plain structs of text and numbers always serialize.
+        client.output = serde_json::to_vec(answer).unwrap_or_default();
+        client.output.push(b'\n');
+        if client.write().is_err() {
+            self.close(registry, id);
+        }
+    }
+
+    /// The client's time is up, unless it waits for something that takes time.
+    pub(crate) fn expire(&mut self, registry: &Registry, id: ClientId) {
+        if self
+            .clients
+            .get(&id)
+            .is_some_and(|client| client.state != State::Waiting)
+        {
+            self.close(registry, id);
+        }
+    }
+
+    fn close(&mut self, registry: &Registry, id: ClientId) {
+        if let Some(mut client) = self.clients.remove(&id)
+            && let Err(error) = registry.deregister(&mut client.stream)
+        {
+            log::debug!("cannot stop polling a client: {error}");
+        }
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        // A forked child closes its copy and no more.
+        if self.owner == std::process::id()
+            && self.file.is_some()
+            && file_id(&self.path) == self.file
+        {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+impl Client {
+    /// Reads what there is. `Some` is a whole line; an error means that the client is done with.
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = [0; 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => {
+                    self.input.extend_from_slice(&buffer[..length]);
+                    if let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                        self.input.truncate(end);
+                        return Ok(Some(std::mem::take(&mut self.input)));
+                    }
+                    if self.input.len() > MAX_REQUEST {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes what it takes. An error also means that it has everything.
+    fn write(&mut self) -> io::Result<()> {
+        while self.written < self.output.len() {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(length) => self.written += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream as Stream;
+
+    use mio::Poll;
+
+    use super::*;
+
+    struct Fixture {
+        poll: Poll,
+        server: ControlServer,
+        directory: tempfile::TempDir,
+    }
+
+    fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let server = ControlServer::bind(&directory.path().join("a.sock")).unwrap();
+        Fixture {
+            poll: Poll::new().unwrap(),
+            server,
+            directory,
+        }
+    }
+
+    impl Fixture {
+        fn connect(&mut self, id: ClientId) -> Stream {
+            let stream = Stream::connect(self.directory.path().join("a.sock")).unwrap();
+            assert_eq!(
+                self.server.accept(self.poll.registry(), id).unwrap(),
+                Some(id)
+            );
+            stream
+        }
+
+        fn advance(&mut self, id: ClientId) -> Progress {
+            self.server.advance(self.poll.registry(), id)
+        }
+    }
+
+    #[test]
+    fn the_socket_is_its_users_own_and_goes_with_the_server() {
+        let fixture = fixture();
+        let path = fixture.directory.path().join("a.sock");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        drop(fixture.server);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_request_may_come_byte_by_byte_and_gets_one_answer() {
+        let mut fixture = fixture();
+        let mut stream = fixture.connect(20);
+        for byte in br#"{"command":"status"}"# {
+            stream.write_all(&[*byte]).unwrap();
+            assert!(matches!(fixture.advance(20), Progress::Nothing));
+        }
+        stream.write_all(b"\n").unwrap();
+        assert!(matches!(
+            fixture.advance(20),
+            Progress::Asks(Request::Status)
+        ));
+        fixture
+            .server
+            .answer(fixture.poll.registry(), 20, &Reply::done("yes"));
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream);
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "{\"ok\":true,\"message\":\"yes\"}\n");
+        assert!(fixture.server.clients.is_empty());
+        assert_eq!(reader.read_line(&mut line).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_mad_client_is_let_go() {
+        let mut fixture = fixture();
+        let mut stream = fixture.connect(20);
+        stream.write_all(&vec![b'x'; 3 * MAX_REQUEST]).unwrap();
+        assert!(matches!(fixture.advance(20), Progress::Nothing));
+        assert!(fixture.server.clients.is_empty());
+        let mut stream = fixture.connect(21);
+        stream.write_all(b"jump\n").unwrap();
+        assert!(matches!(fixture.advance(21), Progress::Nothing));
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        assert!(line.contains("\"ok\":false"), "{line}");
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_blocks_nobody_and_expires() {
+        let mut fixture = fixture();
+        let mut stream = fixture.connect(20);
+        stream.write_all(b"{\"command\":\"reload\"}\n").unwrap();
+        assert!(matches!(
+            fixture.advance(20),
+            Progress::Asks(Request::Reload)
+        ));
+        fixture.server.expire(fixture.poll.registry(), 20);
+        assert_eq!(fixture.server.clients.len(), 1, "it waits for its reload");
+        fixture
+            .server
+            .answer(fixture.poll.registry(), 20, &"x".repeat(4 << 20));
+        assert_eq!(fixture.server.clients.len(), 1);
+        fixture.server.expire(fixture.poll.registry(), 20);
+        assert!(fixture.server.clients.is_empty());
+    }
+
+    #[test]
+    fn there_are_only_so_many_clients() {
+        let mut fixture = fixture();
+        let streams: Vec<_> = (0..MAX_CLIENTS)
+            .map(|index| fixture.connect(20 + index))
+            .collect();
+        let _one_more = Stream::connect(fixture.directory.path().join("a.sock")).unwrap();
+        assert_eq!(
+            fixture.server.accept(fixture.poll.registry(), 99).unwrap(),
+            None
+        );
+        drop(streams);
+        for id in 20..20 + MAX_CLIENTS {
+            fixture.advance(id);
+        }
+        assert!(fixture.server.clients.is_empty());
+    }
+}

@@ -1,0 +1,86 @@
+//! Leaving the terminal.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::OFlag;
+use nix::unistd::ForkResult;
+
+use crate::sys;
+
+/// Which side of the fork one is on.
+#[derive(Debug)]
+pub(crate) enum Side {
+    /// The process that was started. It waits for the daemon's word and ends.
+    Starter(Waiter),
+    /// The daemon, which has yet to give its word.
+    Daemon(Word),
+}
+
+/// The starter's end: it hears what became of the daemon.
+#[derive(Debug)]
+pub(crate) struct Waiter(OwnedFd);
+
+/// The daemon's end. Dropped without a word, the starter reports that the daemon has died.
+#[derive(Debug)]
+pub(crate) struct Word(OwnedFd);
+
+/// What the daemon sends when it is ready; anything else is a reason.
+const READY: &[u8] = b"\0";
+
+/// Longest reason, in bytes.
+const MAX_REASON: u64 = 64 * 1024;
+
+/// Forks a daemon: in a session of its own, without a terminal to lose and unable to get one, with standard input
+/// from /dev/null and standard output and error to /dev/null. The working directory stays, so that the relative paths
+/// of the command line and of the program mean what they say.
+pub(crate) fn daemonize() -> io::Result<Side> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    match sys::fork()? {
+        ForkResult::Parent { .. } => return Ok(Side::Starter(Waiter(read))),
+        ForkResult::Child => {}
+    }
+    drop(read);
+    nix::unistd::setsid()?;
+    // A session leader can get a terminal by opening one; its child cannot.
+    match sys::fork()? {
+        ForkResult::Parent { .. } => std::process::exit(0),
+        ForkResult::Child => {}
+    }
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(Side::Daemon(Word(write)))
+}
+
+impl Word {
+    /// Tells the starter that the hive is ready. `Err` is of no consequence: the starter was killed.
+    pub(crate) fn ready(self) -> io::Result<()> {
+        File::from(self.0).write_all(READY)
+    }
+
+    /// Tells the starter why there will be no hive.
+    pub(crate) fn failed(self, reason: &str) -> io::Result<()> {
+        File::from(self.0).write_all(reason.as_bytes())
+    }
+}
+
+impl Waiter {
+    /// Waits until the daemon is ready, or returns why it will not be. Bounded by the daemon, which bounds its boot.
+    pub(crate) fn wait(self) -> Result<(), String> {
+        let mut word = Vec::new();
+        if let Err(error) = File::from(self.0).take(MAX_REASON).read_to_end(&mut word) {
+            return Err(format!("cannot hear from the daemon: {error}"));
+        }
+        match word.as_slice() {
+            READY => Ok(()),
+            [] => Err("the daemon died before it was ready; see its log (--log-file)".to_owned()),
+            reason => Err(String::from_utf8_lossy(reason).into_owned()),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The definition of one group of processes, whatever they do.
+
+use std::fmt;
+use std::time::Duration;
+
+use workhive_worker::{Address, Program};
+
+/// Most processes in one group.
+pub(crate) const MAX_COUNT: usize = 1024;
+
+/// Longest name of a group, in bytes: what fits in a row of the stats page.
+const MAX_NAME: usize = 63;
+
+/// Shortest and longest drain.
+const DRAIN: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+
+/// One group of processes: what they run, how many there are, where they listen.
+///
+/// A definition that makes no sense is kept with its reason, and refused when the hive starts; so builders can be
+/// chained without a `Result` at every link.
+///
+/// ```
+/// use workhive::{Group, Program};
+///
+/// let group = Group::new("ticker", Program::new("none", |_seat| 0)).count(2);
+/// assert_eq!(group.problem(), None);
+/// assert!(group.count(0).problem().is_some());
+/// ```
+#[derive(Clone)]
+pub struct Group {
+    pub(crate) name: String,
+    pub(crate) program: Program,
+    pub(crate) count: u16,
+    pub(crate) address: Option<Address>,
+    pub(crate) reuse_port: bool,
+    pub(crate) backlog: u32,
+    pub(crate) reloadable: bool,
+    pub(crate) uid_name: Option<String>,
+    pub(crate) gid_name: Option<String>,
+    pub(crate) drain: Duration,
+    /// Why there must not be more than one process, if that is so.
+    pub(crate) one_process: Option<String>,
+    problem: Option<String>,
+}
+
+impl Group {
+    /// A group of one process that listens nowhere.
+    ///
+    /// The name has 1 to 63 bytes, without control characters and without `=`.
+    pub fn new(name: impl Into<String>, program: Program) -> Self {
+        let name = name.into();
+        let mut group = Self {
+            name: String::new(),
+            program,
+            count: 1,
+            address: None,
+            reuse_port: false,
+            backlog: 4096,
+            reloadable: true,
+            uid_name: None,
+            gid_name: None,
+            drain: Duration::from_secs(10),
+            one_process: None,
+            problem: None,
+        };
+        if name.is_empty()
+            || name.len() > MAX_NAME
+            || name.contains(|c: char| c.is_control() || c == '=')
+        {
+            group.refuse(format!(
+                "the name of a group has 1 to {MAX_NAME} bytes, no control characters and no '='; \"{}\" does not do",
+                name.escape_debug()
+            ));
+        }
+        group.name = name;
+        group
+    }
+
+    /// A group that cannot be: starting it fails with `reason`, and exit code 2.
+    ///
+    /// ```
+    /// let group = workhive::Group::invalid("a worker needs an address");
+    /// assert_eq!(group.problem(), Some("a worker needs an address"));
+    /// ```
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        let mut group = Self::new("invalid", Program::new("none", |_| 1));
+        group.refuse(reason.into());
+        group
+    }
+
+    /// Refuses to start with more than one process, for the reason given.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).one_process_only("it counts in memory");
+    /// ```
+    pub fn one_process_only(mut self, why: impl Into<String>) -> Self {
+        self.one_process = Some(why.into());
+        self
+    }
+
+    /// Marks the group as one that cannot be; the first reason stays.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("none", |_| 0)).refused("no protocol");
+    /// assert_eq!(group.problem(), Some("no protocol"));
+    /// ```
+    pub fn refused(mut self, reason: impl Into<String>) -> Self {
+        self.refuse(reason.into());
+        self
+    }
+
+    fn refuse(&mut self, reason: String) {
+        self.problem.get_or_insert(reason);
+    }
+
+    /// Why the group cannot be started, if it cannot.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Number of processes, 1 to 1024.
+    pub fn count(mut self, count: usize) -> Self {
+        match u16::try_from(count) {
+            Ok(fits) if (1..=MAX_COUNT).contains(&count) => self.count = fits,
+            _ => self.refuse(format!(
+                "the count of group \"{}\" must be 1 to {MAX_COUNT}, not {count}",
+                self.name
+            )),
+        }
+        self
+    }
+
+    /// Where the group listens. The master binds it, and the queue of waiting connections outlives every process.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).address("127.0.0.1:1234".parse()?);
+    /// # Ok::<(), workhive_worker::AddressError>(())
+    /// ```
+    pub fn address(mut self, address: Address) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// One `SO_REUSEPORT` socket for each process (socket(7)), so that the kernel spreads connections evenly; without
+    /// it all processes accept from one socket, whoever is free. Only for TCP.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).reuse_port(true);
+    /// ```
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.reuse_port = reuse_port;
+        self
+    }
+
+    /// Length of each accept queue, in connections (listen(2)); 4096 unless set, and never more than
+    /// `net.core.somaxconn`.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).backlog(128);
+    /// ```
+    pub fn backlog(mut self, connections: u32) -> Self {
+        if connections == 0 {
+            self.refuse(format!(
+                "the backlog of group \"{}\" must be at least 1",
+                self.name
+            ));
+        }
+        self.backlog = connections;
+        self
+    }
+
+    /// Whether a reload replaces the processes (the default), or only tells them about it.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).reloadable(false);
+    /// ```
+    pub fn reloadable(mut self, reloadable: bool) -> Self {
+        self.reloadable = reloadable;
+        self
+    }
+
+    /// The user that the processes run as. The master must be root; the user's own groups come along.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).user("www-data");
+    /// ```
+    pub fn user(mut self, name: impl Into<String>) -> Self {
+        self.uid_name = Some(name.into());
+        self
+    }
+
+    /// The Unix group that the processes run as, instead of the user's own.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).user("www-data").unix_group("adm");
+    /// ```
+    pub fn unix_group(mut self, name: impl Into<String>) -> Self {
+        self.gid_name = Some(name.into());
+        self
+    }
+
+    /// How long a process may take to finish what it has in hand when it is replaced or stopped; then it is killed.
+    /// 10 s unless set, a day at most.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).drain(Duration::from_secs(30));
+    /// ```
+    pub fn drain(mut self, window: Duration) -> Self {
+        if !DRAIN.contains(&window) {
+            self.refuse(format!(
+                "the drain of group \"{}\" must not be longer than a day",
+                self.name
+            ));
+        }
+        self.drain = window;
+        self
+    }
+
+    /// `scheme://address`, or "-" if it listens nowhere.
+    pub(crate) fn listener(&self, address: Option<&Address>) -> String {
+        match address {
+            None => "-".to_owned(),
+            Some(Address::Unix(path)) => {
+                format!("{}+unix:{}", self.program.protocol(), path.display())
+            }
+            Some(address) => format!("{}://{address}", self.program.protocol()),
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .field("count", &self.count)
+            .field("address", &self.address)
+            .field("problem", &self.problem)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with the groups of a hive, each for itself and all together.
+pub(crate) fn check(groups: &[Group]) -> Result<(), String> {
+    if groups.is_empty() {
+        return Err("there is no group to run".to_owned());
+    }
+    for (index, group) in groups.iter().enumerate() {
+        if let Some(why) = &group.one_process
+            && group.count > 1
+        {
+            return Err(format!(
+                "group \"{}\" cannot have {} processes: {why}",
+                group.name, group.count
+            ));
+        }
+        if let Some(problem) = group.problem() {
+            return Err(problem.to_owned());
+        }
+        if group.reuse_port && matches!(group.address, Some(Address::Unix(_))) {
+            return Err(format!(
+                "group \"{}\" cannot use reuse_port: Unix sockets have no SO_REUSEPORT. Leave it away",
+                group.name
+            ));
+        }
+        for earlier in &groups[..index] {
+            if earlier.name == group.name {
+                return Err(format!(
+                    "two groups have the name \"{}\"; give each its own",
+                    group.name
+                ));
+            }
+            let same = group.address.is_some() && earlier.address == group.address;
+            if same && !matches!(group.address, Some(Address::Tcp(address)) if address.port() == 0)
+            {
+                return Err(format!(
+                    "groups \"{}\" and \"{}\" both listen at {}",
+                    earlier.name,
+                    group.name,
+                    group.listener(group.address.as_ref())
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(name: &str) -> Group {
+        Group::new(name, Program::new("none", |_| 0))
+    }
+
+    #[test]
+    fn the_first_problem_of_a_group_stays() {
+        let group = group("a").count(0).count(2000).backlog(0);
+        assert_eq!(
+            group.problem(),
+            Some("the count of group \"a\" must be 1 to 1024, not 0")
+        );
+    }
+
+    #[test]
+    fn names_must_fit_the_tables() {
+        assert!(group("").problem().is_some());
+        assert!(group("a=b").problem().is_some());
+        assert!(group("a\nb").problem().is_some());
+        assert!(group(&"x".repeat(64)).problem().is_some());
+        assert!(group(&"x".repeat(63)).problem().is_none());
+    }
+
+    #[test]
+    fn groups_that_collide_are_refused_with_both_names() {
+        let one = group("one").address("127.0.0.1:80".parse().unwrap());
+        let two = group("two").address("127.0.0.1:80".parse().unwrap());
+        let error = check(&[one.clone(), two]).unwrap_err();
+        assert!(
+            error.contains("\"one\"") && error.contains("\"two\""),
+            "{error}"
+        );
+        assert!(check(&[one.clone(), one]).unwrap_err().contains("name"));
+        let any = "127.0.0.1:0".parse::<Address>().unwrap();
+        assert_eq!(
+            check(&[group("a").address(any.clone()), group("b").address(any)]),
+            Ok(())
+        );
+        assert!(check(&[]).is_err());
+    }
+}

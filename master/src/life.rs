@@ -1,0 +1,472 @@
+//! The life of a process as its master sees it: ready, at work, gone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use workhive_ipc::{ChannelError, ListenOutcome, Received, ToMaster, ToWorker};
+
+use crate::backoff::{ATTEMPTS, random};
+use crate::clock::Span;
+use crate::error::StartError;
+use crate::listeners::parse;
+use crate::master::{Master, Mood, Order, Timer};
+use crate::slot::{Phase, ProcessId, SlotId, describe};
+use crate::sys;
+
+/// How much longer than its drain a process may take before it is killed: it ends at its deadline by itself.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// How long a process that was told to end now may take.
+pub(crate) const STOP: Duration = Duration::from_secs(2);
+
+/// Messages taken from one process in one turn, so that a loud one cannot keep the others waiting.
+const MESSAGES: usize = 64;
+
+impl Master {
+    /// Something has come from a process.
+    pub(crate) fn on_link(&mut self, id: ProcessId) {
+        for _ in 0..MESSAGES {
+            if !self.on_one_message(id) {
+                return;
+            }
+        }
+        // Readiness is told once (epoll's edge-triggered mode): asking again makes it be told again.
+        if let Some(link) = self
+            .processes
+            .get(&id)
+            .and_then(|process| process.link.as_ref())
+        {
+            self.unwatch_fd(link);
+            if let Err(error) = self.watch_fd(link, id * 2 + 1) {
+                log::error!("cannot poll the link of process {id}: {error}");
+            }
+        }
+    }
+
+    /// Takes one message; false if there is none.
+    fn on_one_message(&mut self, id: ProcessId) -> bool {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return false;
+        };
+        let Some(link) = &process.link else {
+            return false;
+        };
+        match link.recv() {
+            Ok(Received::Message(message, fd)) => {
+                self.on_message(id, message, fd);
+                true
+            }
+            Ok(Received::Empty) => false,
+            Ok(Received::Closed) => {
+                // It is ending, as a rule; its descriptor will tell. If it lives on, it can no longer be told anything.
+                if let Some(link) = process.link.take() {
+                    self.unwatch_fd(&link);
+                }
+                self.timers.at(Instant::now() + STOP, Timer::Kill(id));
+                false
+            }
+            Err(error @ ChannelError::Envelope(_)) => {
+                log::error!("process {} sent what is no message: {error}", process.pid);
+                true
+            }
+            Err(error) => {
+                log::error!("the link to process {} failed: {error}", process.pid);
+                false
+            }
+        }
+    }
+
+    fn on_message(&mut self, id: ProcessId, message: ToMaster, fd: Option<OwnedFd>) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let at = process.slot;
+        match message {
+            ToMaster::Ready => self.on_ready(id),
+            ToMaster::BootFailed { reason } => process.failure = Some(reason),
+            ToMaster::Draining => self.on_self_drain(id),
+            ToMaster::Listening {
+                address,
+                reuse_port,
+            } => {
+                process.listening.insert(address.clone());
+                if let (true, Some(socket)) = (reuse_port, fd) {
+                    let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+                    if !slot.kept.keep(id, address, socket) {
+                        log::warn!(
+                            "{}: too many sockets are kept for it; this one will not outlive it",
+                            self.place(at)
+                        );
+                    }
+                }
+            }
+            ToMaster::Unlistened { address } => {
+                process.listening.remove(&address);
+                self.groups[at.group].slots[usize::from(at.slot)]
+                    .kept
+                    .release(id, &address);
+                if let Ok(address) = parse(&address) {
+                    let processes = &self.processes;
+                    self.shared
+                        .release(id, &address, |other| processes.contains_key(&other));
+                }
+            }
+            ToMaster::RequestShared {
+                id: request,
+                address,
+                backlog,
+            } => {
+                let found =
+                    parse(&address).and_then(|address| self.shared.get(id, &address, backlog));
+                let (outcome, socket) = match &found {
+                    Ok(socket) => (ListenOutcome::Granted, Some(*socket)),
+                    Err(error) => (
+                        ListenOutcome::Refused {
+                            errno: error.raw_os_error().unwrap_or(libc::EINVAL),
+                        },
+                        None,
+                    ),
+                };
+                let answer = ToWorker::Listener {
+                    id: request,
+                    outcome,
+                };
+                let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
+                if let Some(Err(error)) = sent {
+                    log::error!("cannot answer process {}: {error}", process.pid);
+                }
+            }
+            ToMaster::RequestKept {
+                id: request,
+                address,
+            } => {
+                let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+                let socket = slot.kept.claim(id, &address);
+                let outcome = if socket.is_some() {
+                    ListenOutcome::Granted
+                } else {
+                    ListenOutcome::NotKept
+                };
+                let answer = ToWorker::Listener {
+                    id: request,
+                    outcome,
+                };
+                let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
+                if let Some(Err(error)) = sent {
+                    log::error!("cannot answer process {}: {error}", process.pid);
+                }
+            }
+            ToMaster::StopAll { graceful } => {
+                log::info!("{} asks for the end of the hive", self.place(at));
+                self.stop(graceful);
+            }
+            ToMaster::ReloadAll => {
+                log::info!("{} asks for a reload", self.place(at));
+                self.request_reload(None);
+            }
+        }
+    }
+
+    fn on_ready(&mut self, id: ProcessId) {
+        let now = Instant::now();
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if process.phase != Phase::Starting {
+            return;
+        }
+        process.ready = Some(now);
+        process.set_phase(Phase::Ready);
+        let at = process.slot;
+        log::info!(
+            "group={} slot={} ready in {:.1} ms (pid {}, generation {})",
+            self.groups[at.group].definition.name,
+            at.slot,
+            process.age(now).as_secs_f64() * 1000.0,
+            process.pid,
+            process.generation
+        );
+        let running = &mut self.groups[at.group];
+        running.proven = true;
+        let slot = &mut running.slots[usize::from(at.slot)];
+        if slot.next == Some(id) {
+            slot.next = None;
+            let replaced = slot.current.replace(id);
+            // The one it replaces may have failed before: that is no failure of this one.
+            slot.backoff.reset();
+            self.reloaded(at, replaced);
+        }
+        self.settle_kept(at);
+        self.settle_start();
+    }
+
+    /// When a slot's current process is ready and alone, sockets that it did not claim have no use any more.
+    fn settle_kept(&mut self, at: SlotId) {
+        let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+        let Some(current) = slot
+            .current
+            .filter(|_| slot.old.is_empty() && slot.next.is_none())
+        else {
+            return;
+        };
+        if self
+            .processes
+            .get(&current)
+            .is_some_and(|process| process.phase == Phase::Ready)
+        {
+            for address in slot.kept.retain(current) {
+                log::info!("{}: nobody listens at {address} any more", self.place(at));
+            }
+        }
+    }
+
+    /// The hive has started when every slot is ready, or has used up its attempts while others of its group work.
+    fn settle_start(&mut self) {
+        if !matches!(self.mood, Mood::Starting) {
+            return;
+        }
+        let settled = self.groups.iter().all(|running| {
+            running.proven
+                && running.slots.iter().all(|slot| {
+                    let current = slot.current.and_then(|id| self.processes.get(&id));
+                    current.is_some_and(|process| process.phase == Phase::Ready)
+                        || slot.backoff.failures() >= ATTEMPTS
+                })
+        });
+        if settled {
+            self.mood = Mood::Running;
+            self.announce();
+            self.start_pending_reload();
+        }
+    }
+
+    /// A process drains by its own decision (it got SIGTERM from somebody, or has served its time): its slot is to be
+    /// filled at once, not only when it is gone.
+    fn on_self_drain(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if process.phase != Phase::Ready {
+            return;
+        }
+        process.set_phase(Phase::Draining);
+        let stable = process.was_stable(Instant::now());
+        let at = process.slot;
+        let running = &mut self.groups[at.group];
+        self.timers.at(
+            Instant::now() + running.definition.drain + SLACK,
+            Timer::Kill(id),
+        );
+        let slot = &mut running.slots[usize::from(at.slot)];
+        if slot.current != Some(id) {
+            return;
+        }
+        slot.current = None;
+        slot.old.push(id);
+        log::info!(
+            "{}: pid {} drains by its own decision",
+            self.place(at),
+            self.processes[&id].pid
+        );
+        self.refill(at, stable, "drained by its own decision");
+    }
+
+    /// A process has ended: reaps it and decides what becomes of its slot.
+    pub(crate) fn on_end(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let status = match waitid(
+            Id::PIDFd(process.pidfd.as_fd()),
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
+        ) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => return,
+            Ok(status) => Some(status),
+            // Somebody else has reaped it: it is gone all the same.
+            Err(errno) => {
+                log::error!("cannot wait for process {}: {errno}", process.pid);
+                None
+            }
+        };
+        // What it said last: why it could not start, a socket to keep.
+        while self.on_one_message(id) {}
+        let Some(mut process) = self.processes.remove(&id) else {
+            return;
+        };
+        self.unwatch_fd(&process.pidfd);
+        if let Some(link) = process.link.take() {
+            self.unwatch_fd(&link);
+        }
+        self.free_rows.push_back(process.row.index());
+        process.row.clear();
+
+        let now = Instant::now();
+        let at = process.slot;
+        let mut how = status.map_or_else(|| "ended".to_owned(), describe);
+        if let Some(failure) = &process.failure {
+            how = format!("{how}: {failure}");
+        }
+        let place = self.place(at);
+        let age = Span(process.age(now));
+        let stopping = self.is_stopping();
+        let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+        if let Some(index) = slot.old.iter().position(|old| *old == id) {
+            slot.old.remove(index);
+            log::info!("{place}: replaced pid {} {how} after {age}", process.pid);
+            self.settle_kept(at);
+        } else if slot.next == Some(id) {
+            slot.next = None;
+            let empty = slot.current.is_none();
+            log::error!(
+                "{place}: pid {} {how} after {age}, before it was ready",
+                process.pid
+            );
+            self.reload_failed(&format!("{place} {how}"));
+            if empty && !stopping {
+                self.attempt_failed(at, &how);
+            }
+        } else if slot.current == Some(id) {
+            slot.current = None;
+            slot.last_exit = Some(how.clone());
+            if stopping {
+                log::info!("{place}: pid {} {how} after {age}", process.pid);
+                return;
+            }
+            log::warn!("{place}: pid {} {how} after {age}", process.pid);
+            slot.restarts += 1;
+            if slot.next.is_some() {
+                // The next one is on its way and takes the slot when it is ready.
+                return;
+            }
+            self.refill(at, process.was_stable(now), &how);
+        }
+    }
+
+    /// Fills a slot again: at once if its process has proved that it works, else after a wait.
+    fn refill(&mut self, at: SlotId, stable: bool, how: &str) {
+        if self.is_stopping() {
+            return;
+        }
+        if stable {
+            let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+            slot.backoff.reset();
+            slot.awaited = true;
+            self.orders.push_back(Order {
+                slot: at,
+                beside: false,
+            });
+        } else {
+            self.attempt_failed(at, how);
+        }
+    }
+
+    /// An attempt to fill a slot has failed: tries again later, or gives the hive up if nothing of the group ever
+    /// worked.
+    pub(crate) fn attempt_failed(&mut self, at: SlotId, how: &str) {
+        let place = self.place(at);
+        let running = &mut self.groups[at.group];
+        let count = u32::from(running.definition.count);
+        let slot = &mut running.slots[usize::from(at.slot)];
+        slot.last_exit = Some(how.to_owned());
+        let wait = slot.backoff.fail(random());
+        if !running.proven {
+            running.failures += 1;
+            if slot.backoff.failures() >= ATTEMPTS || running.failures >= (count * 2).max(20) {
+                let group = running.definition.name.clone();
+                let attempts = running.failures;
+                self.fail(StartError::Boot {
+                    group,
+                    attempts,
+                    reason: how.to_owned(),
+                });
+                return;
+            }
+        }
+        log::warn!(
+            "{place}: failure {} in a row; next attempt in {}",
+            slot.backoff.failures(),
+            Span(wait)
+        );
+        slot.awaited = true;
+        self.timers.at(Instant::now() + wait, Timer::Respawn(at));
+        self.settle_start();
+    }
+
+    pub(crate) fn on_boot_timeout(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get_mut(&id)
+            && process.phase == Phase::Starting
+        {
+            process.failure = Some("not ready within a minute".to_owned());
+            self.kill(id);
+        }
+    }
+
+    pub(crate) fn on_kill_timeout(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get(&id)
+            && process.phase != Phase::Killed
+        {
+            log::warn!(
+                "{}: pid {} has not ended in time and is killed",
+                self.place(process.slot),
+                process.pid
+            );
+            self.kill(id);
+        }
+    }
+
+    /// SIGKILL. The end is seen like any other.
+    pub(crate) fn kill(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.set_phase(Phase::Killed);
+            if let Err(error) = sys::pidfd_send(process.pidfd.as_fd(), Signal::SIGKILL) {
+                log::error!("cannot kill process {}: {error}", process.pid);
+            }
+        }
+    }
+
+    /// Tells a process to finish within its group's drain, and kills it when that is over.
+    pub(crate) fn drain(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if !matches!(process.phase, Phase::Starting | Phase::Ready) {
+            return;
+        }
+        process.set_phase(Phase::Draining);
+        let window = self.groups[process.slot.group].definition.drain;
+        let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+        self.tell(id, &ToWorker::Drain { window_ms });
+        self.timers
+            .at(Instant::now() + window + SLACK, Timer::Kill(id));
+    }
+
+    /// Tells a process to end now, and kills it soon.
+    pub(crate) fn end(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if matches!(process.phase, Phase::Stopping | Phase::Killed) {
+            return;
+        }
+        process.set_phase(Phase::Stopping);
+        self.tell(id, &ToWorker::Stop);
+        self.timers.at(Instant::now() + STOP, Timer::Kill(id));
+    }
+
+    /// Sends a message to a process. That it may not arrive is provided for: every order has a deadline.
+    pub(crate) fn tell(&self, id: ProcessId, message: &ToWorker) {
+        if let Some(process) = self.processes.get(&id)
+            && let Some(link) = &process.link
+            && let Err(error) = link.send(message, None)
+        {
+            log::warn!(
+                "{}: cannot tell pid {} to {message:?}: {error}",
+                self.place(process.slot),
+                process.pid
+            );
+        }
+    }
+}

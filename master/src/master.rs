@@ -1,0 +1,350 @@
+//! The master's loop: one thread, one decision per wake-up.
+//!
+//! Nothing in here waits for anything but the one poll: not for a child, not for a client of the control socket, not
+//! for time to pass. Whatever a child does or sends, the master goes on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use signal_hook::consts::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+use workhive_ipc::StatsPage;
+
+use crate::backoff::random;
+use crate::child::ChildSeed;
+use crate::control::{ClientId, ControlServer};
+use crate::daemon::Word;
+use crate::error::StartError;
+use crate::identity::Identity;
+use crate::listeners::Shared;
+use crate::pidfile::PidFile;
+use crate::reload::Reload;
+use crate::slot::{Process, ProcessId, Running, SlotId};
+use crate::timers::Timers;
+
+const SIGNALS: Token = Token(0);
+const CONTROL: Token = Token(1);
+/// Processes and clients have tokens from here on: two for each id, the second is a process's link.
+const FIRST_ID: usize = 8;
+const _: () = assert!(FIRST_ID * 2 > CONTROL.0);
+
+/// How the loop was left.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// In a new process: go and be it.
+    Child(Box<ChildSeed>),
+    /// In the master: all children are gone. If it never was ready, the starter still waits for a word.
+    Ended(Result<(), StartError>, Option<Word>),
+}
+
+/// What is to be done later.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Timer {
+    /// The slot's backoff is over.
+    Respawn(SlotId),
+    /// The process has had its time to become ready.
+    Boot(ProcessId),
+    /// The process has had its time to end.
+    Kill(ProcessId),
+    /// The client has had its time to say what it wants, and to take the answer.
+    Client(ClientId),
+    /// Time to look for stuck processes.
+    Watch,
+}
+
+/// An order for a new process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) slot: SlotId,
+    /// Beside the current process, to take over from it when it is ready.
+    pub(crate) beside: bool,
+}
+
+/// What the hive as a whole is at.
+#[derive(Debug)]
+pub(crate) enum Mood {
+    Starting,
+    Running,
+    /// Ending. With the reason, if it was not asked for.
+    Stopping {
+        graceful: bool,
+        reason: Option<StartError>,
+    },
+}
+
+/// Everything that the master needs and that was made before its loop.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) identity: Identity,
+    pub(crate) pid_file: PidFile,
+    pub(crate) groups: Vec<Running>,
+    pub(crate) control: ControlServer,
+}
+
+/// The supervisor of one hive.
+///
+/// A forked child drops it too: every destructor in here must be one that only closes when it runs in a process that
+/// did not open.
+pub(crate) struct Master {
+    // The order of fields is the order of dropping: the pid file's lock goes last, so that nobody can start while
+    // something of this hive is left.
+    pub(crate) poll: Poll,
+    signals: Signals,
+    pub(crate) control: ControlServer,
+    pub(crate) processes: BTreeMap<ProcessId, Process>,
+    pub(crate) groups: Vec<Running>,
+    pub(crate) shared: Shared,
+    pub(crate) page: StatsPage,
+    /// Rows of the stats page that no process has.
+    pub(crate) free_rows: VecDeque<usize>,
+    pub(crate) timers: Timers<Timer>,
+    pub(crate) orders: VecDeque<Order>,
+    pub(crate) reload: Reload,
+    pub(crate) mood: Mood,
+    pub(crate) next_id: usize,
+    pub(crate) epoch: u32,
+    pub(crate) started: Instant,
+    pub(crate) started_at: u64,
+    /// The starter that waits for us, if we are a daemon.
+    pub(crate) word: Option<Word>,
+    pub(crate) identity: Identity,
+    /// True if strangers' orphans become our children.
+    init: bool,
+    pub(crate) watched: Option<Instant>,
+    _pid_file: PidFile,
+}
+
+/// Rows for each slot: the serving process, its successor, two that drain, and one that is being killed.
+const ROWS_PER_SLOT: usize = 5;
+
+impl Master {
+    pub(crate) fn new(setup: Setup) -> Result<Self, StartError> {
+        let Setup {
+            identity,
+            pid_file,
+            groups,
+            mut control,
+        } = setup;
+        let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
+        let init = std::process::id() == 1;
+        let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
+        if init {
+            wanted.push(SIGCHLD);
+        }
+        let mut signals = Signals::new(wanted).map_err(StartError::system("catch signals"))?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)
+            .map_err(StartError::system("poll for signals"))?;
+        control
+            .register(poll.registry(), CONTROL)
+            .map_err(StartError::system("poll the control socket"))?;
+        let slots: usize = groups.iter().map(|group| group.slots.len()).sum();
+        let page = StatsPage::new(slots * ROWS_PER_SLOT)
+            .map_err(StartError::system("make the stats page"))?;
+        let orders = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(group, running)| {
+                (0..running.definition.count).map(move |slot| SlotId { group, slot })
+            })
+            .map(|slot| Order {
+                slot,
+                beside: false,
+            })
+            .collect();
+        let mut master = Self {
+            poll,
+            signals,
+            control,
+            processes: BTreeMap::new(),
+            groups,
+            shared: Shared::default(),
+            free_rows: (0..page.len()).collect(),
+            page,
+            timers: Timers::new(),
+            orders,
+            reload: Reload::default(),
+            mood: Mood::Starting,
+            next_id: FIRST_ID,
+            // The upper half of the number is as good as the lower one.
+            epoch: u32::try_from(random() >> 32).unwrap_or(0),
+            started: Instant::now(),
+            started_at: crate::clock::unix_ms(),
+            word: None,
+            identity,
+            init,
+            watched: None,
+            _pid_file: pid_file,
+        };
+        master.watch_later();
+        Ok(master)
+    }
+
+    /// Runs the hive to its end. Also returns, in every process that it forks, with that process's seed: the master
+    /// is dropped in the child then.
+    pub(crate) fn run(mut self) -> Outcome {
+        let mut events = Events::with_capacity(64);
+        loop {
+            while let Some(order) = self.orders.pop_front() {
+                if let Some(seed) = self.spawn(order) {
+                    return Outcome::Child(seed);
+                }
+            }
+            if let Some(end) = self.ended() {
+                return Outcome::Ended(end, self.word.take());
+            }
+            let wait = self.timers.wait(Instant::now());
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // Cannot happen with a valid epoll instance (epoll_wait(2)). Without events there is no hive.
+                    self.fail(StartError::System {
+                        what: "wait for events",
+                        error,
+                    });
+                    events.clear();
+                }
+            }
+            for event in &events {
+                match event.token() {
+                    SIGNALS => self.on_signals(),
+                    CONTROL => self.on_clients(),
+                    Token(token) if token % 2 == 0 => self.on_token(token / 2),
+                    Token(token) => self.on_link(token / 2),
+                }
+            }
+            let now = Instant::now();
+            while let Some(timer) = self.timers.due(now) {
+                self.on_timer(timer);
+            }
+        }
+    }
+
+    /// The first of an id's two tokens: the end of a process, or a client.
+    fn on_token(&mut self, id: usize) {
+        if self.processes.contains_key(&id) {
+            self.on_end(id);
+        } else {
+            self.on_client(id);
+        }
+    }
+
+    fn on_signals(&mut self) {
+        let caught: Vec<_> = self.signals.pending().collect();
+        for signal in caught {
+            match signal {
+                SIGINT => {
+                    log::info!("SIGINT: stopping now");
+                    self.stop(false);
+                }
+                SIGTERM | SIGQUIT => {
+                    log::info!(
+                        "{}: stopping gracefully",
+                        if signal == SIGTERM {
+                            "SIGTERM"
+                        } else {
+                            "SIGQUIT"
+                        }
+                    );
+                    self.stop(true);
+                }
+                SIGUSR1 => self.request_reload(None),
+                SIGHUP => match crate::logger::reopen() {
+                    Ok(()) => log::info!("SIGHUP: the log is open anew"),
+                    Err(error) => log::error!("SIGHUP: cannot open the log anew: {error}"),
+                },
+                SIGUSR2 => {
+                    log::warn!("SIGUSR2: this version cannot upgrade itself; restart it instead");
+                }
+                SIGCHLD => self.reap_strangers(),
+                other => log::debug!("signal {other} means nothing to the master"),
+            }
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Respawn(slot) => self.orders.push_back(Order {
+                slot,
+                beside: false,
+            }),
+            Timer::Boot(id) => self.on_boot_timeout(id),
+            Timer::Kill(id) => self.on_kill_timeout(id),
+            Timer::Client(id) => self.control.expire(self.poll.registry(), id),
+            Timer::Watch => {
+                self.watch();
+                self.watch_later();
+            }
+        }
+    }
+
+    /// As process 1 we inherit everybody's orphans, and nobody else will reap them. Our own children are left alone
+    /// here: their descriptors tell.
+    fn reap_strangers(&mut self) {
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+        if !self.init {
+            return;
+        }
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        loop {
+            let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) =
+                waitid(Id::All, flags)
+            else {
+                return;
+            };
+            match self
+                .processes
+                .iter()
+                .find(|(_, process)| process.pid == pid)
+            {
+                Some((id, _)) => {
+                    let id = *id;
+                    self.on_end(id);
+                }
+                None => drop(waitpid(pid, Some(WaitPidFlag::WNOHANG))),
+            }
+        }
+    }
+
+    /// Polls a descriptor for reading under an id's first or second token.
+    pub(crate) fn watch_fd(&self, fd: &impl AsRawFd, token: usize) -> io::Result<()> {
+        let fd: RawFd = fd.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd), Token(token), Interest::READABLE)
+    }
+
+    /// To be called before the descriptor is closed: as long as a child that was just forked has its copy open too,
+    /// closing ours would not end the registration, and its events would come for ever (epoll(7)).
+    pub(crate) fn unwatch_fd(&self, fd: &impl AsRawFd) {
+        let fd: RawFd = fd.as_raw_fd();
+        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+            log::debug!("cannot stop polling descriptor {fd}: {error}");
+        }
+    }
+
+    /// Blocks all signals, for the time around a fork: a signal that hits the child before it has its own
+    /// dispositions would run the master's handler and be lost.
+    pub(crate) fn block_signals() -> io::Result<SigSet> {
+        Ok(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?)
+    }
+
+    pub(crate) fn running(&self, slot: SlotId) -> &Running {
+        &self.groups[slot.group]
+    }
+
+    /// `push[2]`.
+    pub(crate) fn place(&self, slot: SlotId) -> String {
+        self.running(slot).place(slot.slot)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(self.mood, Mood::Stopping { .. })
+    }
+}

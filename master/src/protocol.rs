@@ -1,0 +1,111 @@
+//! What the command line and a running hive say to each other: one line of JSON each way.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest request, in bytes.
+pub(crate) const MAX_REQUEST: usize = 4096;
+
+/// What the command line wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub(crate) enum Request {
+    /// Answered at once by a [`Status`].
+    Status,
+    /// Answered by a [`Reply`] when the reload is over.
+    Reload,
+}
+
+/// How it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    pub(crate) ok: bool,
+    pub(crate) message: String,
+}
+
+impl Reply {
+    pub(crate) fn done(message: impl Into<String>) -> Self {
+        Self {
+            ok: true,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            message: message.into(),
+        }
+    }
+}
+
+/// The state of a hive. The fields are an interface: scripts read them by `status --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) name: String,
+    /// The master's.
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    /// `starting`, `running`, `reloading` or `stopping`.
+    pub(crate) state: String,
+    pub(crate) uptime_ms: u64,
+    /// Unix time.
+    pub(crate) started_at_ms: u64,
+    pub(crate) pid_file: String,
+    /// The longest that a graceful stop can take.
+    pub(crate) stop_within_ms: u64,
+    /// What became of the last reload.
+    pub(crate) last_reload: Option<String>,
+    pub(crate) listeners: Vec<ListenerStatus>,
+    pub(crate) workers: Vec<WorkerStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ListenerStatus {
+    pub(crate) group: String,
+    /// `scheme://address`.
+    pub(crate) listener: String,
+    /// Listening sockets at this address.
+    pub(crate) sockets: usize,
+    pub(crate) reuse_port: bool,
+    /// The process that listens there by its own doing; none if the master does.
+    pub(crate) pid: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerStatus {
+    pub(crate) group: String,
+    pub(crate) slot: u16,
+    /// None while the slot waits for its next process.
+    pub(crate) pid: Option<u32>,
+    pub(crate) generation: u32,
+    /// `starting`, `ready`, `draining`, `stopping` or `backoff`.
+    pub(crate) state: String,
+    pub(crate) age_ms: u64,
+    pub(crate) connections: u64,
+    pub(crate) accepted: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) send_failures: u64,
+    pub(crate) timers: u64,
+    /// How often a process of this slot ended unasked.
+    pub(crate) restarts: u64,
+    /// How the last of them ended.
+    pub(crate) last_exit: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_one_short_line() {
+        let line = serde_json::to_string(&Request::Status).unwrap();
+        assert_eq!(line, r#"{"command":"status"}"#);
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"command":"reload"}"#).unwrap(),
+            Request::Reload
+        );
+        assert!(serde_json::from_str::<Request>(r#"{"command":"jump"}"#).is_err());
+    }
+}

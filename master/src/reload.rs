@@ -1,0 +1,185 @@
+//! Replacing every process by a new one, slot by slot, without a moment in which fewer serve.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use workhive_ipc::ToWorker;
+
+use crate::clock::Span;
+use crate::control::ClientId;
+use crate::master::{Master, Mood, Order};
+use crate::protocol::Reply;
+use crate::slot::{Phase, ProcessId, SlotId};
+
+/// Most replaced processes of one slot that may still finish what they have in hand. With more, frequent reloads
+/// under long connections would fill the memory.
+const OLD: usize = 2;
+
+/// The reload that is under way, and those that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Reload {
+    under_way: Option<UnderWay>,
+    /// One more is wanted after this one. Any number of requests make one.
+    again: bool,
+    /// Clients that wait for the one more.
+    waiting: Vec<ClientId>,
+    /// What became of the last one.
+    pub(crate) last: Option<String>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    started: Instant,
+    left: VecDeque<SlotId>,
+    replaced: usize,
+    told: usize,
+    waiting: Vec<ClientId>,
+}
+
+impl Reload {
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+}
+
+impl Master {
+    /// Somebody wants a reload: now, or after the one that is under way.
+    pub(crate) fn request_reload(&mut self, client: Option<ClientId>) {
+        match self.mood {
+            Mood::Stopping { .. } => {
+                log::warn!("no reload: the hive is stopping");
+                if let Some(client) = client {
+                    self.reply(client, &Reply::failed("the hive is stopping"));
+                }
+            }
+            Mood::Starting => {
+                log::info!("reload: as soon as the hive has started");
+                self.reload.again = true;
+                self.reload.waiting.extend(client);
+            }
+            Mood::Running if self.reload.is_under_way() => {
+                log::info!("reload: once more after the one that is under way");
+                self.reload.again = true;
+                self.reload.waiting.extend(client);
+            }
+            Mood::Running => self.start_reload(client.into_iter().collect()),
+        }
+    }
+
+    pub(crate) fn start_pending_reload(&mut self) {
+        if std::mem::take(&mut self.reload.again) && !self.is_stopping() {
+            let waiting = std::mem::take(&mut self.reload.waiting);
+            self.start_reload(waiting);
+        }
+    }
+
+    fn start_reload(&mut self, waiting: Vec<ClientId>) {
+        let mut left = VecDeque::new();
+        let mut tell = Vec::new();
+        for (group, running) in self.groups.iter().enumerate() {
+            if running.definition.reloadable {
+                left.extend((0..running.definition.count).map(|slot| SlotId { group, slot }));
+            } else {
+                tell.extend(running.slots.iter().filter_map(|slot| slot.current));
+            }
+        }
+        log::info!(
+            "reload: {} processes are replaced, {} are told",
+            left.len(),
+            tell.len()
+        );
+        for id in &tell {
+            self.tell(*id, &ToWorker::Reload);
+        }
+        self.reload.under_way = Some(UnderWay {
+            started: Instant::now(),
+            left,
+            replaced: 0,
+            told: tell.len(),
+            waiting,
+        });
+        self.reload_next();
+    }
+
+    /// Goes on to the next slot, or ends.
+    fn reload_next(&mut self) {
+        let Some(reload) = &mut self.reload.under_way else {
+            return;
+        };
+        if let Some(slot) = reload.left.pop_front() {
+            self.orders.push_back(Order { slot, beside: true });
+            return;
+        }
+        let told = match reload.told {
+            0 => String::new(),
+            told => format!(", told {told}"),
+        };
+        let text = format!(
+            "replaced {} processes{told} in {}",
+            reload.replaced,
+            Span(reload.started.elapsed())
+        );
+        log::info!("reload: {text}");
+        self.end_reload(&Reply::done(&text));
+    }
+
+    /// A new process is ready and has taken its slot over: lets the old one go, and does not wait for that.
+    pub(crate) fn reloaded(&mut self, at: SlotId, replaced: Option<ProcessId>) {
+        if let Some(id) = replaced {
+            self.groups[at.group].slots[usize::from(at.slot)]
+                .old
+                .push(id);
+            self.drain(id);
+        }
+        let old = &self.groups[at.group].slots[usize::from(at.slot)].old;
+        let surplus: Vec<_> = old[..old.len().saturating_sub(OLD)].to_vec();
+        for id in surplus {
+            if self
+                .processes
+                .get(&id)
+                .is_some_and(|process| process.phase == Phase::Draining)
+            {
+                log::warn!(
+                    "{}: more than {OLD} replaced processes; the oldest ends now",
+                    self.place(at)
+                );
+                self.end(id);
+            }
+        }
+        if let Some(reload) = &mut self.reload.under_way {
+            reload.replaced += 1;
+        }
+        self.reload_next();
+    }
+
+    /// A new process did not become ready: the old ones stay, the rest of the slots is left as it is.
+    pub(crate) fn reload_failed(&mut self, why: &str) {
+        if !self.reload.is_under_way() || self.is_stopping() {
+            return;
+        }
+        let text = format!("the reload failed, the old processes stay: {why}");
+        log::error!("{text}");
+        self.end_reload(&Reply::failed(&text));
+    }
+
+    fn end_reload(&mut self, reply: &Reply) {
+        let Some(reload) = self.reload.under_way.take() else {
+            return;
+        };
+        self.reload.last = Some(reply.message.clone());
+        for client in reload.waiting {
+            self.reply(client, reply);
+        }
+        self.start_pending_reload();
+    }
+
+    /// The hive stops: whoever waits for a reload waits in vain.
+    pub(crate) fn cancel_reload(&mut self) {
+        let under_way = self.reload.under_way.take().map(|reload| reload.waiting);
+        let waiting = std::mem::take(&mut self.reload.waiting);
+        self.reload.again = false;
+        for client in under_way.into_iter().flatten().chain(waiting) {
+            self.reply(client, &Reply::failed("the hive is stopping"));
+        }
+    }
+}

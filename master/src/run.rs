@@ -1,0 +1,370 @@
+//! The verbs.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::cli::{Args, Verb};
+use crate::control::ControlServer;
+use crate::credentials::Credentials;
+use crate::daemon::{Side, daemonize};
+use crate::error::StartError;
+use crate::identity::Identity;
+use crate::listeners::GroupListeners;
+use crate::master::{Master, Outcome, Setup};
+use crate::pidfile::{PidFile, Taken, holder};
+use crate::protocol::{Reply, Request, Status};
+use crate::slot::Running;
+use crate::{Cli, Exit, Group, UsageError, child, count, group, logger, sys};
+
+/// How much longer than it should take `stop` waits.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The longest answer that is read, in bytes: the status of a hive with every slot taken.
+const MAX_ANSWER: u64 = 64 << 20;
+
+/// Runs the groups as the command line of this process says: the whole of a program's `main`.
+///
+/// The program's name is that of its file. For options of its own, and for a name of its own, there is [`Cli`].
+///
+/// Returns in the master when the hive has ended, and never in a worker process.
+///
+/// ```no_run
+/// use workhive::{Exit, Group, Program, run_all};
+///
+/// fn main() -> Exit {
+///     run_all([Group::new("push", Program::new("none", |_seat| 0)).count(4)])
+/// }
+/// ```
+pub fn run_all<I>(groups: I) -> Exit
+where
+    I: IntoIterator,
+    I::Item: Into<Group>,
+{
+    let program = std::env::args_os()
+        .next()
+        .map(std::path::PathBuf::from)
+        .unwrap_or_default();
+    let name = program
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    match Cli::new(name.unwrap_or_else(|| "workhive".to_owned())).parse() {
+        Ok(args) => args.run_all(groups),
+        Err(exit) => exit,
+    }
+}
+
+impl Args {
+    /// Does what the command line says with these groups. See [`run_all`].
+    ///
+    /// ```no_run
+    /// # fn main() -> workhive::Exit {
+    /// use workhive::{Cli, Group, Program};
+    ///
+    /// let args = match Cli::new("push").option("at", "ADDR", "127.0.0.1:1234", "Where to listen").parse() {
+    ///     Ok(args) => args,
+    ///     Err(exit) => return exit,
+    /// };
+    /// let group = Group::new("push", Program::new("text", |_seat| 0));
+    /// let group = match args.value("at").parse() {
+    ///     Ok(address) => group.address(address),
+    ///     Err(error) => group.refused(format!("--at: {error}")),
+    /// };
+    /// args.run_all([group])
+    /// # }
+    /// ```
+    pub fn run_all<I>(&self, groups: I) -> Exit
+    where
+        I: IntoIterator,
+        I::Item: Into<Group>,
+    {
+        let mut groups: Vec<Group> = groups.into_iter().map(Into::into).collect();
+        if matches!(self.verb, Verb::Start | Verb::Restart) {
+            groups = match count::apply(&self.counts, groups) {
+                Ok(groups) => groups
+                    .into_iter()
+                    .map(|group| self.overridden(group))
+                    .collect(),
+                Err(reason) => return UsageError::new(format!("--count: {reason}")).report(),
+            };
+            // Before anything is stopped: a restart with nonsense must not end in a stop.
+            if let Err(reason) = group::check(&groups) {
+                let error = StartError::Invalid(reason);
+                let _ = complain(&self.name, &error);
+                return error.exit();
+            }
+        }
+        let first = groups.iter().find_map(|group| group.address.as_ref());
+        let identity = Identity::new(&self.name, first, self.pid_file());
+        match self.verb {
+            Verb::Start => self.start(identity, groups),
+            Verb::Stop => self.stop(&identity),
+            Verb::Restart => {
+                let stopped = self.stop(&identity);
+                if stopped == Exit::SUCCESS || stopped == Exit::NOT_RUNNING {
+                    self.start(identity, groups)
+                } else {
+                    stopped
+                }
+            }
+            Verb::Reload => self.reload(&identity),
+            Verb::Status => self.status(&identity),
+        }
+    }
+
+    /// A group as the command line wants it.
+    fn overridden(&self, mut group: Group) -> Group {
+        if let Some(drain) = self.drain {
+            group = group.drain(drain);
+        }
+        if let Some(user) = &self.user {
+            group = group.user(user);
+        }
+        if let Some(unix_group) = &self.group {
+            group = group.unix_group(unix_group);
+        }
+        group
+    }
+
+    fn start(&self, mut identity: Identity, groups: Vec<Group>) -> Exit {
+        let mut word = None;
+        if self.daemon {
+            // What can be known before is said here, where there is still a terminal.
+            if let Err(error) = check_threads() {
+                return complain(&self.name, &error);
+            }
+            match daemonize() {
+                Ok(Side::Starter(waiter)) => {
+                    return match waiter.wait() {
+                        Ok(()) => Exit::SUCCESS,
+                        Err(reason) => complain(&self.name, &reason),
+                    };
+                }
+                Ok(Side::Daemon(given)) => word = Some(given),
+                Err(error) => {
+                    return complain(&self.name, &format!("cannot become a daemon: {error}"));
+                }
+            }
+        }
+        // Said while it still is the directory that the command line meant.
+        if let Ok(path) = std::path::absolute(&identity.pid_file) {
+            identity.socket = path.with_extension("sock");
+            identity.pid_file = path;
+        }
+        let mut master = match self.prepare(identity, groups) {
+            Ok(master) => master,
+            Err(error) => return self.end(word, &error),
+        };
+        master.word = word;
+        // The master is dropped by the time that this returns, in a child too.
+        match master.run() {
+            Outcome::Child(seed) => child::enter(*seed),
+            Outcome::Ended(Ok(()), _) => Exit::SUCCESS,
+            Outcome::Ended(Err(error), word) => self.end(word, &error),
+        }
+    }
+
+    /// The reason goes to whoever started the hive: the starter of a daemon, or the terminal.
+    fn end(&self, word: Option<crate::daemon::Word>, error: &StartError) -> Exit {
+        if let Some(word) = word {
+            // If the starter was killed there is still the log.
+            let _ = word.failed(&error.to_string());
+        } else {
+            let _ = complain(&self.name, error);
+        }
+        error.exit()
+    }
+
+    /// Everything before the first fork, in an order in which nothing is taken that a failure would leave behind.
+    fn prepare(&self, identity: Identity, groups: Vec<Group>) -> Result<Master, StartError> {
+        let log_error = |error| StartError::LogFile {
+            path: self.log_file.clone().unwrap_or_default(),
+            error,
+        };
+        logger::start(self.log_level, self.log_file.as_deref(), self.daemon).map_err(log_error)?;
+        check_threads()?;
+        let mut credentials = Vec::with_capacity(groups.len());
+        for group in &groups {
+            credentials.push(Credentials::of(group).map_err(StartError::User)?);
+        }
+        let pid_file_error = |error| StartError::PidFile {
+            path: identity.pid_file.clone(),
+            error,
+        };
+        identity.make_directory().map_err(pid_file_error)?;
+        let pid_file = PidFile::take(&identity.pid_file).map_err(|taken| match taken {
+            Taken::By(pid) => StartError::Running(pid),
+            Taken::Io(error) => pid_file_error(error),
+        })?;
+        let mut running = Vec::with_capacity(groups.len());
+        for (group, credentials) in groups.into_iter().zip(credentials) {
+            let listeners = GroupListeners::bind(&group)?;
+            running.push(Running::new(group, credentials, listeners));
+        }
+        let control =
+            ControlServer::bind(&identity.socket).map_err(|error| StartError::Control {
+                path: identity.socket.clone(),
+                error,
+            })?;
+        Master::new(Setup {
+            identity,
+            pid_file,
+            groups: running,
+            control,
+        })
+    }
+
+    fn stop(&self, identity: &Identity) -> Exit {
+        let pid = match self.find(identity) {
+            Ok(pid) => pid,
+            Err(exit) => return exit,
+        };
+        // The hive knows best how long it may take; one that does not answer is given the usual time.
+        let within = ask::<Status>(identity, Request::Status, Some(Duration::from_secs(2)))
+            .map_or(Duration::from_secs(12), |status| {
+                Duration::from_millis(status.stop_within_ms)
+            });
+        let signal = if self.graceful {
+            Signal::SIGQUIT
+        } else {
+            Signal::SIGINT
+        };
+        let process = match sys::pidfd_open(Pid::from_raw(pid.cast_signed())) {
+            Ok(process) => process,
+            // It has ended since.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Exit::SUCCESS,
+            Err(error) => {
+                return complain(&self.name, &format!("cannot watch process {pid}: {error}"));
+            }
+        };
+        // The number may have passed to another process between the look at the file and now; the lock has not.
+        if holder(&identity.pid_file).ok().flatten() != Some(pid) {
+            return Exit::SUCCESS;
+        }
+        if let Err(error) = sys::pidfd_send(process.as_fd(), signal) {
+            return complain(&self.name, &format!("cannot stop process {pid}: {error}"));
+        }
+        let limit = Instant::now() + within + MARGIN;
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            match nix::poll::poll(&mut fds, timeout) {
+                Ok(0) => {
+                    return complain(
+                        &self.name,
+                        &format!(
+                            "process {pid} has not ended in {} s",
+                            (within + MARGIN).as_secs()
+                        ),
+                    );
+                }
+                Ok(_) => return Exit::SUCCESS,
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => {
+                    return complain(
+                        &self.name,
+                        &format!("cannot wait for process {pid}: {errno}"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn reload(&self, identity: &Identity) -> Exit {
+        if let Err(exit) = self.find(identity) {
+            return exit;
+        }
+        // The hive bounds its reloads; should it die, the connection ends.
+        match ask::<Reply>(identity, Request::Reload, None) {
+            Ok(reply) if reply.ok => say(&reply.message),
+            Ok(reply) => complain(&self.name, &reply.message),
+            Err(error) => complain(&self.name, &format!("cannot reload: {error}")),
+        }
+    }
+
+    fn status(&self, identity: &Identity) -> Exit {
+        if let Err(exit) = self.find(identity) {
+            return exit;
+        }
+        match ask::<Status>(identity, Request::Status, Some(Duration::from_secs(5))) {
+            Ok(status) if self.json => match serde_json::to_string_pretty(&status) {
+                Ok(text) => say(&text),
+                Err(error) => complain(&self.name, &error),
+            },
+            Ok(status) => say(status.render().trim_end()),
+            Err(error) => complain(&self.name, &format!("cannot get the status: {error}")),
+        }
+    }
+
+    /// The pid of the running hive.
+    fn find(&self, identity: &Identity) -> Result<u32, Exit> {
+        let found = match identity.check_directory() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(()) => holder(&identity.pid_file),
+        };
+        match found {
+            Ok(Some(pid)) => Ok(pid),
+            Ok(None) => {
+                let _ = complain(
+                    &self.name,
+                    &format!("not running ({})", identity.pid_file.display()),
+                );
+                Err(Exit::NOT_RUNNING)
+            }
+            Err(error) => Err(complain(&self.name, &error)),
+        }
+    }
+}
+
+fn check_threads() -> Result<(), StartError> {
+    match sys::threads() {
+        Ok(0 | 1) => Ok(()),
+        Ok(threads) => Err(StartError::Threads(threads)),
+        Err(error) => Err(StartError::System {
+            what: "count this process's threads",
+            error,
+        }),
+    }
+}
+
+/// One request to a running hive, and its answer.
+fn ask<T: serde::de::DeserializeOwned>(
+    identity: &Identity,
+    request: Request,
+    limit: Option<Duration>,
+) -> io::Result<T> {
+    let mut stream = UnixStream::connect(&identity.socket)?;
+    stream.set_read_timeout(limit)?;
+    stream.set_write_timeout(limit)?;
+    let mut line = serde_json::to_string(&request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the hive ended before it answered",
+        ));
+    }
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn say(text: &str) -> Exit {
+    // A reader that has seen enough (head) is no failure.
+    let _ = writeln!(io::stdout(), "{text}");
+    Exit::SUCCESS
+}
+
+fn complain(name: &str, reason: &dyn std::fmt::Display) -> Exit {
+    // Without a standard error there is only the exit code.
+    let _ = writeln!(io::stderr(), "{name}: {reason}");
+    Exit::FAILURE
+}

@@ -1,0 +1,169 @@
+//! The master's books: its processes, and the slots that they fill.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+use workhive_ipc::{MasterEnd, Row, SlotState};
+
+use crate::Group;
+use crate::backoff::{Backoff, STABLE};
+use crate::credentials::Credentials;
+use crate::listeners::{GroupListeners, Kept};
+
+/// Names a process in the master's books. Never used twice, unlike a pid.
+pub(crate) type ProcessId = usize;
+
+/// Names a slot: the group's place in the list, and the slot in the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SlotId {
+    pub(crate) group: usize,
+    pub(crate) slot: u16,
+}
+
+/// One process that has been forked and not yet reaped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) slot: SlotId,
+    pub(crate) generation: u32,
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    /// `None` once the process has closed its end.
+    pub(crate) link: Option<MasterEnd>,
+    pub(crate) row: Row,
+    pub(crate) started: Instant,
+    pub(crate) ready: Option<Instant>,
+    pub(crate) phase: Phase,
+    /// Why it could not start, in its own words or in ours.
+    pub(crate) failure: Option<String>,
+    /// Where it listens by its own doing.
+    pub(crate) listening: BTreeSet<String>,
+}
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    Ready,
+    /// Told to finish.
+    Draining,
+    /// Told to end now.
+    Stopping,
+    /// Sent SIGKILL.
+    Killed,
+}
+
+impl Process {
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.row.set_state(match phase {
+            Phase::Starting => SlotState::Starting,
+            Phase::Ready => SlotState::Ready,
+            Phase::Draining => SlotState::Draining,
+            Phase::Stopping | Phase::Killed => SlotState::Stopping,
+        });
+    }
+
+    /// True if it has proved that it works.
+    pub(crate) fn was_stable(&self, now: Instant) -> bool {
+        self.ready
+            .is_some_and(|ready| now.saturating_duration_since(ready) >= STABLE)
+    }
+
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
+/// One of a group's `count` places.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// The process that serves, or is to serve.
+    pub(crate) current: Option<ProcessId>,
+    /// During a reload: the one that will take over once it is ready.
+    pub(crate) next: Option<ProcessId>,
+    /// Those that have been replaced and finish what they have in hand, the oldest first.
+    pub(crate) old: Vec<ProcessId>,
+    /// The generation of the next process.
+    pub(crate) generation: u32,
+    pub(crate) backoff: Backoff,
+    /// True while a timer or an order for the next process is under way.
+    pub(crate) awaited: bool,
+    /// How often a process of this slot ended unasked.
+    pub(crate) restarts: u64,
+    pub(crate) last_exit: Option<String>,
+    pub(crate) kept: Kept,
+}
+
+/// One group, running.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) definition: Group,
+    pub(crate) credentials: Credentials,
+    pub(crate) listeners: GroupListeners,
+    pub(crate) slots: Vec<Slot>,
+    /// True once any of its processes has been ready.
+    pub(crate) proven: bool,
+    /// Failed attempts before that.
+    pub(crate) failures: u32,
+}
+
+impl Running {
+    pub(crate) fn new(
+        definition: Group,
+        credentials: Credentials,
+        listeners: GroupListeners,
+    ) -> Self {
+        let slots = (0..definition.count).map(|_| Slot::default()).collect();
+        Self {
+            definition,
+            credentials,
+            listeners,
+            slots,
+            proven: false,
+            failures: 0,
+        }
+    }
+
+    /// `push[2]`.
+    pub(crate) fn place(&self, slot: u16) -> String {
+        format!("{}[{slot}]", self.definition.name)
+    }
+}
+
+/// How a process ended, for people.
+pub(crate) fn describe(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("exited with code {code}"),
+        WaitStatus::Signaled(_, signal, core) => {
+            format!(
+                "was killed by {signal}{}",
+                if core { " (core dumped)" } else { "" }
+            )
+        }
+        other => format!("ended ({other:?})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::Signal;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_told_in_words() {
+        let pid = Pid::from_raw(7);
+        assert_eq!(describe(WaitStatus::Exited(pid, 3)), "exited with code 3");
+        assert_eq!(
+            describe(WaitStatus::Signaled(pid, Signal::SIGKILL, false)),
+            "was killed by SIGKILL"
+        );
+        assert_eq!(
+            describe(WaitStatus::Signaled(pid, Signal::SIGSEGV, true)),
+            "was killed by SIGSEGV (core dumped)"
+        );
+    }
+}

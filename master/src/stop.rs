@@ -1,0 +1,107 @@
+//! Ending the hive.
+
+use std::time::Duration;
+
+use crate::error::StartError;
+use crate::life::STOP;
+use crate::master::{Master, Mood};
+
+impl Master {
+    /// Ends the hive: gracefully, within each group's drain; or now. Asked again, it becomes more urgent, never less:
+    /// graceful, then now, then SIGKILL.
+    pub(crate) fn stop(&mut self, graceful: bool) {
+        match &mut self.mood {
+            Mood::Stopping {
+                graceful: false, ..
+            } if !graceful => {
+                let ids: Vec<_> = self.processes.keys().copied().collect();
+                log::warn!(
+                    "asked again to stop now: {} processes are killed",
+                    ids.len()
+                );
+                for id in ids {
+                    self.kill(id);
+                }
+                return;
+            }
+            // A second request for what is being done already, or for less.
+            Mood::Stopping { graceful: now, .. } if *now == graceful || graceful => return,
+            Mood::Stopping { graceful: now, .. } => *now = false,
+            Mood::Starting => {
+                let reason = Some(StartError::System {
+                    what: "start",
+                    error: std::io::Error::other("it was told to stop before it was ready"),
+                });
+                // A foreground hive that is stopped while it starts has done as it was told.
+                let reason = reason.filter(|_| self.word.is_some());
+                self.mood = Mood::Stopping { graceful, reason };
+            }
+            Mood::Running => {
+                self.mood = Mood::Stopping {
+                    graceful,
+                    reason: None,
+                }
+            }
+        }
+        self.end_all(graceful);
+    }
+
+    /// The hive cannot go on: ends it now, with a reason.
+    pub(crate) fn fail(&mut self, reason: StartError) {
+        log::error!("{reason}");
+        if !self.is_stopping() {
+            self.mood = Mood::Stopping {
+                graceful: false,
+                reason: Some(reason),
+            };
+        }
+        self.end_all(false);
+    }
+
+    fn end_all(&mut self, graceful: bool) {
+        self.cancel_reload();
+        self.orders.clear();
+        // From now on the workers' copies are the last ones: when they have accepted what waits and close theirs, new
+        // connections are refused, rather than left to wait for nobody.
+        self.shared.clear();
+        for running in &mut self.groups {
+            running.listeners = crate::listeners::GroupListeners::default();
+            for slot in &mut running.slots {
+                slot.kept.clear();
+            }
+        }
+        let ids: Vec<_> = self.processes.keys().copied().collect();
+        for id in ids {
+            if graceful {
+                self.drain(id);
+            } else {
+                self.end(id);
+            }
+        }
+    }
+
+    /// How the hive ended, once it has.
+    pub(crate) fn ended(&mut self) -> Option<Result<(), StartError>> {
+        let Mood::Stopping { reason, .. } = &mut self.mood else {
+            return None;
+        };
+        if !self.processes.is_empty() {
+            return None;
+        }
+        let reason = reason.take();
+        if reason.is_none() {
+            log::info!("stopped");
+        }
+        Some(reason.map_or(Ok(()), Err))
+    }
+
+    /// The longest that a graceful stop can take.
+    pub(crate) fn longest_stop(&self) -> Duration {
+        let longest = self
+            .groups
+            .iter()
+            .map(|running| running.definition.drain)
+            .max();
+        longest.unwrap_or_default() + STOP
+    }
+}
