@@ -1,0 +1,8 @@
+#![no_main]
+
+mod invariance;
+
+use libfuzzer_sys::fuzz_target;
+use workhive_protocols::Http;
+
+fuzz_target!(|data: &[u8]| invariance::check::<Http>(b"", data));
