@@ -183,7 +183,7 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
 
 fn accept_from(inherited: crate::Inherited, plan: Rc<dyn AnyPlan>) -> Result {
     let address = inherited.address.clone();
-    with(|core| core.add_listener(inherited, plan, false))
+    with(|core| core.add_listener(inherited, plan))
         .unwrap_or_else(|| Err(std::io::Error::other("the loop is gone")))
         .map_err(|error| Error::msg(format!("cannot accept at {address}: {error}")))
 }

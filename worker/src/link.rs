@@ -53,10 +53,10 @@ impl Link {
     }
 
     /// Gives the master a duplicate of a socket, for this slot's next process.
-    pub(crate) fn keep(&self, address: &Address, socket: &OwnedFd) {
+    pub(crate) fn keep(&self, address: &Address, socket: &OwnedFd, reuse_port: bool) {
         let message = ToMaster::Listening {
             address: address.to_string(),
-            reuse_port: true,
+            reuse_port,
         };
         if let Err(error) = self.end.send(&message, Some(socket.as_fd())) {
             log::warn!("the master does not keep the socket at {address}: {error}");

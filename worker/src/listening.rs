@@ -88,8 +88,6 @@ struct Open {
     plan: Rc<dyn AnyPlan>,
     /// Other processes accept from the same socket.
     exclusive: bool,
-    /// The file of a Unix socket is ours to remove.
-    owns_path: bool,
     paused: bool,
     /// In epoll.
     watched: bool,
@@ -133,7 +131,6 @@ impl Core {
         &mut self,
         listener: Inherited,
         plan: Rc<dyn AnyPlan>,
-        owns_path: bool,
     ) -> io::Result<()> {
         let acceptor = Acceptor::new(listener.socket, &listener.address);
         let local = acceptor.local(&listener.address);
@@ -143,7 +140,6 @@ impl Core {
             local,
             plan,
             exclusive: listener.shared,
-            owns_path,
             paused: false,
             watched: false,
             since_rearm: 0,
@@ -188,13 +184,8 @@ impl Core {
 
     fn close_listener(&mut self, index: usize) {
         self.unwatch_listener(index);
-        if let Some(open) = self.listening.open.try_remove(index)
-            && open.owns_path
-            && let Address::Unix(path) = &open.configured
-        {
-            // Best effort: a file that stays is replaced by the next who binds there.
-            let _ = std::fs::remove_file(path);
-        }
+        // The file of a Unix socket stays: the master, or the next process of this slot, may still accept there.
+        self.listening.open.try_remove(index);
     }
 
     /// Accepts one connection from a listener. None if there is none, or accepting has to rest.
@@ -318,10 +309,9 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
     let sharing = listener.sharing;
     let backlog = listener.backlog;
     let socket = match sharing {
-        Sharing::Plain => {
-            bind(&address, false, backlog).map_err(|error| bind_error(&address, error, false))?
+        Sharing::Plain | Sharing::ReusePort => {
+            kept_or_bound(&address, backlog, sharing == Sharing::ReusePort)?
         }
-        Sharing::ReusePort => reuse_port(&address, backlog)?,
         Sharing::Shared => with(|core| core.link.shared(&address, backlog))
             .unwrap_or_else(|| Err(not_here(&address)))?,
     };
@@ -331,27 +321,20 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
         address: address.clone(),
         shared: sharing == Sharing::Shared,
     };
-    with(|core| core.add_listener(inherited, plan, sharing == Sharing::Plain))
+    with(|core| core.add_listener(inherited, plan))
         .unwrap_or_else(|| Err(io::Error::other("this thread runs no worker loop")))
-        .map_err(|error| ListenError::Os {
-            address: address.clone(),
-            error,
-        })?;
-    if sharing == Sharing::Plain {
-        with(|core| {
-            core.link.tell(&ToMaster::Listening {
-                address: address.to_string(),
-                reuse_port: false,
-            });
-        });
-    }
-    Ok(())
+        .map_err(|error| ListenError::Os { address, error })
 }
 
-/// This slot's socket at an address that the siblings share: the one that the previous process had, or a new one, of
-/// which the master then keeps a duplicate.
-fn reuse_port(address: &Address, backlog: u32) -> Result<OwnedFd, ListenError> {
-    if matches!(address, Address::Unix(_)) {
+/// This slot's own socket at an address: the one that its previous process had, or a new one, of which the master then
+/// keeps a duplicate. So a replacement takes over what is queued, and finds the port free although its predecessor
+/// still drains.
+fn kept_or_bound(
+    address: &Address,
+    backlog: u32,
+    reuse_port: bool,
+) -> Result<OwnedFd, ListenError> {
+    if reuse_port && matches!(address, Address::Unix(_)) {
         return Err(ListenError::Misuse {
             rule: "reuse_port needs TCP: Unix sockets have no SO_REUSEPORT; use shared(true)",
         });
@@ -360,20 +343,25 @@ fn reuse_port(address: &Address, backlog: u32) -> Result<OwnedFd, ListenError> {
     if let Some(socket) = kept {
         return Ok(socket);
     }
-    let socket = bind(address, true, backlog).map_err(|error| bind_error(address, error, true))?;
-    // SO_REUSEPORT lets any process of the same user in. Another hive on the same port would silently take a part of
-    // the connections, so look whether everybody there is one of us.
-    let parent = nix::unistd::getppid();
-    let found = with(|core| {
-        stranger(address, |pid| {
-            core.row.find_pid(pid).is_some() || i64::from(pid) == i64::from(parent.as_raw())
-        })
-    });
-    if let Some(Some(other)) = found {
+    let socket = bind(address, reuse_port, backlog)
+        .map_err(|error| bind_error(address, error, reuse_port))?;
+    if reuse_port && let Some(other) = uninvited(address) {
         return Err(in_use(address, Some(other), true));
     }
-    with(|core| core.link.keep(address, &socket));
+    with(|core| core.link.keep(address, &socket, reuse_port));
     Ok(socket)
+}
+
+/// `SO_REUSEPORT` lets any process of the same user in. Another hive on the same port would silently take a part of
+/// the connections, so look whether everybody there is one of us.
+fn uninvited(address: &Address) -> Option<Holder> {
+    let master = nix::unistd::getppid();
+    with(|core| {
+        stranger(address, |pid| {
+            core.row.find_pid(pid).is_some() || i64::from(pid) == i64::from(master.as_raw())
+        })
+    })
+    .flatten()
 }
 
 fn not_here(address: &Address) -> ListenError {
@@ -418,6 +406,10 @@ pub(crate) fn close(text: &str) -> Result<(), ListenError> {
             core.link.tell(&ToMaster::Unlistened {
                 address: open.configured.to_string(),
             });
+            if let (false, Address::Unix(path)) = (open.exclusive, &open.configured) {
+                // Best effort: a file that stays is replaced by the next who binds there.
+                let _ = std::fs::remove_file(path);
+            }
         }
         core.close_listener(index);
     });

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use workhive_ipc::ToMaster;
 use workhive_protocols::Protocol;
 
 use crate::core::with;
@@ -265,9 +266,19 @@ impl<'a, S: 'static> Process<'a, S> {
     }
 
     /// Ends this process gracefully, as if it had been told to: it drains, and the master starts another in its
-    /// place. To end the whole hive, stop the master.
+    /// place.
     pub fn stop(&mut self) {
         with(|core| core.link.stop_requested = true);
+    }
+
+    /// Ends the whole hive gracefully.
+    pub fn stop_all(&mut self) {
+        with(|core| core.link.tell(&ToMaster::StopAll { graceful: true }));
+    }
+
+    /// Reloads the whole hive, as SIGUSR1 to its master does.
+    pub fn reload_all(&mut self) {
+        with(|core| core.link.tell(&ToMaster::ReloadAll));
     }
 
     /// Sends one message to every open connection in `targets`, and returns how many took it.

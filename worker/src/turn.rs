@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGQUIT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use workhive_ipc::{Row, WorkerEnd};
+use workhive_ipc::{Row, ToMaster, WorkerEnd};
 
 use crate::clock::Clock;
 use crate::core::{Core, install, with};
@@ -200,7 +200,7 @@ impl Loop {
                 SIGNALS => {
                     for _signal in self.signals.pending() {
                         log::info!("told to end by a signal");
-                        drain::start(self.drain, &mut |key| connected(key, state));
+                        self.drain_by_itself(state);
                     }
                 }
                 WAKER => {}
@@ -222,8 +222,14 @@ impl Loop {
         }
         if with(|core| core.link.stop_requested) == Some(true) {
             with(|core| core.link.stop_requested = false);
-            drain::start(self.drain, &mut |key| connected(key, state));
+            self.drain_by_itself(state);
         }
+    }
+
+    /// Ends this process without an order: the master is told, so that it starts another.
+    fn drain_by_itself(&self, state: &mut dyn Any) {
+        with(|core| core.link.tell(&ToMaster::Draining));
+        drain::start(self.drain, &mut |key| connected(key, state));
     }
 
     fn run_socket(&mut self, token: Token, event: &Event, state: &mut dyn Any) {
