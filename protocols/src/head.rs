@@ -117,7 +117,24 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 
 /// One character of a token.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+    TOKEN.get(usize::from(byte)) == Some(&true)
+}
+
+/// A table of the characters in `others`, letters and digits: these are looked up for every byte of a head.
+const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
+    table
 }
 
 /// True if `value` can stand in a field without ending it (RFC 9110 5.5).
@@ -297,6 +314,8 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
 
 /// A registered name or an IPv4 address, RFC 3986 section 3.2.2.
 fn is_reg_name(mut host: &[u8]) -> bool {
+    const PLAIN: [bool; 256] = alphanumeric_and(b"-.~_!$&'()*+;=");
+    let plain = |byte: u8| PLAIN.get(usize::from(byte)) == Some(&true);
     while let Some((&byte, rest)) = host.split_first() {
         host = rest;
         if byte == b'%' {
@@ -307,7 +326,7 @@ fn is_reg_name(mut host: &[u8]) -> bool {
                 return false;
             }
             host = rest;
-        } else if !(byte.is_ascii_alphanumeric() || b"-.~_!$&'()*+;=".contains(&byte)) {
+        } else if !plain(byte) {
             return false;
         }
     }

@@ -437,3 +437,25 @@ fn a_peer_that_did_not_wait_gets_no_100() {
     assert_eq!(hasty.feed(&format!("{head}a")), Ok("partial"));
     assert_eq!(hasty.take(), "");
 }
+
+#[test]
+fn an_empty_line_behind_a_body_leaves_the_connection_idle() {
+    let mut connection = Connection::after(GET);
+    connection.send("ok").expect("it is owed");
+    assert_eq!(connection.feed("\r\n"), Ok("partial"));
+    assert_eq!(connection.deadline(), Some(Duration::from_secs(75)));
+    assert_eq!(connection.feed(GET), Ok("message"));
+}
+
+#[test]
+fn dates_that_cannot_be_written_are_the_first_that_can() {
+    let first = http_date(SystemTime::UNIX_EPOCH);
+    let year_10000 = Duration::from_hours(70_389_528);
+    assert_eq!(
+        http_date(SystemTime::UNIX_EPOCH - Duration::from_secs(1)),
+        first
+    );
+    assert_eq!(http_date(SystemTime::UNIX_EPOCH + year_10000), first);
+    let last = http_date(SystemTime::UNIX_EPOCH + year_10000 - Duration::from_secs(1));
+    assert_eq!(&last, b"Fri, 31 Dec 9999 23:59:59 GMT");
+}

@@ -168,6 +168,7 @@ fn a_verdict_cannot_break_the_handshake() {
         Verdict::accept().header("x", "a\r\nb: c"),
         Verdict::accept().header("x\ny", "a"),
         Verdict::accept().header("Sec-WebSocket-Accept", "x"),
+        Verdict::accept().header("Upgrade", "h2c"),
         Verdict::accept().header("Sec-WebSocket-Extensions", "permessage-deflate"),
         Verdict::accept().subprotocol("not offered"),
         Verdict::accept().subprotocol("a\r\nb"),
@@ -198,7 +199,11 @@ fn a_wrong_version_is_told_the_right_one() {
     let error = connection.feed(head.as_bytes()).expect_err("it is refused");
     assert_eq!(error.answer, Answer::Status(426));
     let text = connection.take_text();
-    assert!(text.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{text}");
+    assert!(
+        text.contains("\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("\r\nConnection: Upgrade\r\n"), "{text}");
 }
 
 #[test]

@@ -122,6 +122,8 @@ impl HttpDecoder {
             None => Ok(Step::new(0, Event::Partial)),
             Some(b'\n') => {
                 self.blank_skipped = true;
+                // Old browsers send one after a body: the connection is idle again, not slow with a head.
+                self.head_since = None;
                 Ok(Step::new(2, Event::Progress))
             }
             Some(_) => Err(bad(

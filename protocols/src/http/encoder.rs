@@ -421,12 +421,19 @@ pub(crate) fn refuse_with(
     line: &str,
     without_body: bool,
 ) {
+    let typed = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let head = Head {
         status,
-        content_type: Some("text/plain; charset=utf-8"),
+        content_type: (!typed).then_some("text/plain; charset=utf-8"),
         headers,
     };
     head.write(wire.out, Some(wire.date));
+    if status == 426 {
+        // RFC 9110 7.8: whoever sends Upgrade names it here.
+        wire.out.extend_from_slice(b"Connection: Upgrade\r\n");
+    }
     connection(wire.out, 1, false);
     wire.out.extend_from_slice(b"Content-Length: ");
     decimal(wire.out, line.len().saturating_add(1));

@@ -204,7 +204,8 @@ impl Verdict {
             if !is_field_value(value.as_bytes()) {
                 return misuse("a field value has no line breaks or other controls");
             }
-            if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+            let upgrade = self.refuse.is_none() && name.eq_ignore_ascii_case("upgrade");
+            if upgrade || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
                 return misuse("this field is written by the codec");
             }
         }
