@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::io;
 use std::panic::AssertUnwindSafe;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use workhive_ipc::ToMaster;
 use workhive_worker::{Program, Seat};
@@ -76,9 +75,8 @@ fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
     if let Ok(name) = CString::new(comm(&seat.place.group, seat.place.slot)) {
         nix::sys::prctl::set_name(&name)?;
     }
-    // Limits: as many descriptors as the administrator allows. The soft limit is only low for select(2)'s sake.
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    // Limits: as many descriptors as the administrator allows.
+    sys::raise_descriptors()?;
     // Rights go last: all the above may need them.
     credentials.assume()
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,9 +64,13 @@ impl ControlServer {
     /// Listens at `path`, for this user alone. The caller holds the hive's lock: a file that is there already is left
     /// over.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        match std::fs::symlink_metadata(path) {
+            // Somebody's file, by an unlucky choice of names.
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            Ok(_) => std::fs::remove_file(path)?,
+            Err(_) => {}
         }
         // bind(2) makes the file with the mode that the umask leaves: there is no moment in which others may connect.
         let before = umask(Mode::from_bits_truncate(0o177));
@@ -106,16 +110,25 @@ impl ControlServer {
                 continue;
             }
             // The file's mode keeps others out; this also does where somebody has changed it.
-            let peer = getsockopt(&stream, PeerCredentials)?.uid();
+            let peer = match getsockopt(&stream, PeerCredentials) {
+                Ok(peer) => peer.uid(),
+                Err(errno) => {
+                    log::warn!("a client without credentials is turned away: {errno}");
+                    continue;
+                }
+            };
             if peer != 0 && peer != nix::unistd::geteuid().as_raw() {
                 log::warn!("user {peer} is turned away from the control socket");
                 continue;
             }
-            registry.register(
+            if let Err(error) = registry.register(
                 &mut stream,
                 Token(id * 2),
                 Interest::READABLE | Interest::WRITABLE,
-            )?;
+            ) {
+                log::warn!("cannot poll a client: {error}");
+                continue;
+            }
             let client = Client {
                 stream,
                 input: Vec::new(),

@@ -30,7 +30,7 @@ impl Identity {
             return Self {
                 name: name.to_owned(),
                 pid_file: pid_file.to_owned(),
-                socket: pid_file.with_extension("sock"),
+                socket: socket_beside(pid_file),
                 own_directory: false,
             };
         }
@@ -40,10 +40,20 @@ impl Identity {
         let pid_file = directory(runtime.as_deref(), uid).join(format!("{stem}.pid"));
         Self {
             name: name.to_owned(),
-            socket: pid_file.with_extension("sock"),
+            socket: socket_beside(&pid_file),
             pid_file,
             own_directory: true,
         }
+    }
+
+    /// The same identity by absolute paths, which mean the same wherever the process stands later.
+    pub(crate) fn absolute(mut self) -> Self {
+        for path in [&mut self.pid_file, &mut self.socket] {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
     }
 
     /// Makes the directory, unless the user named one: mode 0700, and nobody else's.
@@ -85,6 +95,17 @@ impl Identity {
     }
 }
 
+/// The pid file's path with the extension `.sock`.
+fn socket_beside(pid_file: &Path) -> PathBuf {
+    let socket = pid_file.with_extension("sock");
+    // A pid file of that name already: two files need two names.
+    if socket == pid_file {
+        socket.with_extension("sock.sock")
+    } else {
+        socket
+    }
+}
+
 fn distrust(found: &Metadata, uid: u32) -> Option<&'static str> {
     if !found.is_dir() {
         Some("is not a directory")
@@ -108,6 +129,11 @@ fn directory(runtime: Option<&Path>, uid: u32) -> PathBuf {
 fn stem(name: &str, first: Option<&Address>) -> String {
     let name = sanitized(name);
     match first {
+        Some(Address::Unix(path)) => {
+            // The same words mean another socket elsewhere.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            format!("{name}-unix{}", sanitized(&path.display().to_string()))
+        }
         Some(address) => format!("{name}-{}", sanitized(&address.to_string())),
         None => name,
     }
@@ -151,6 +177,10 @@ mod tests {
             stem("push", Some(&"[::1]:80".parse().unwrap())),
             "push-___1__80"
         );
+        assert_eq!(
+            stem("push", Some(&"unix:/run/a.sock".parse().unwrap())),
+            "push-unix_run_a.sock"
+        );
         assert_eq!(stem("my app", None), "my_app");
         assert_eq!(stem("../../etc/passwd", None), "_.._etc_passwd");
     }
@@ -181,6 +211,8 @@ mod tests {
     fn a_pid_file_of_the_users_choice_brings_its_socket_along() {
         let identity = Identity::new("push", None, Some(Path::new("/srv/push.pid")));
         assert_eq!(identity.socket, Path::new("/srv/push.sock"));
+        let identity = Identity::new("push", None, Some(Path::new("/srv/push.sock")));
+        assert_eq!(identity.socket, Path::new("/srv/push.sock.sock"));
     }
 
     #[test]

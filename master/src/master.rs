@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::StatsPage;
@@ -25,6 +25,7 @@ use crate::listeners::Shared;
 use crate::pidfile::PidFile;
 use crate::reload::Reload;
 use crate::slot::{Process, ProcessId, Running, SlotId};
+use crate::sys;
 use crate::timers::Timers;
 
 const SIGNALS: Token = Token(0);
@@ -133,10 +134,24 @@ impl Master {
         let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
         let init = std::process::id() == 1;
         let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
+        // Dispositions and masks come from whoever started us. With SIGCHLD ignored the kernel would reap our children
+        // before we learn how they ended (wait(2)); and a blocked SIGTERM would stop nobody.
+        sys::restore(Signal::SIGCHLD).map_err(StartError::system("restore SIGCHLD"))?;
         if init {
             wanted.push(SIGCHLD);
         }
-        let mut signals = Signals::new(wanted).map_err(StartError::system("catch signals"))?;
+        let mut signals = Signals::new(&wanted).map_err(StartError::system("catch signals"))?;
+        let unblocked: SigSet = wanted
+            .iter()
+            .filter_map(|number| Signal::try_from(*number).ok())
+            .collect();
+        unblocked
+            .thread_unblock()
+            .map_err(StartError::system("unblock signals"))?;
+        // Two descriptors for each process, and the listeners.
+        if let Err(error) = sys::raise_descriptors() {
+            log::warn!("cannot raise the limit of open descriptors: {error}");
+        }
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(StartError::system("poll for signals"))?;

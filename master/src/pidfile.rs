@@ -50,6 +50,7 @@ impl PidFile {
             if !is_at(&file, path) {
                 continue;
             }
+            refuse_foreign(path).map_err(Taken::Io)?;
             let mut taken = Self {
                 file,
                 path: path.to_owned(),
@@ -122,6 +123,23 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Refuses to overwrite what is no pid file: `--pid-file` may be mistyped, and we may be root.
+fn refuse_foreign(path: &Path) -> io::Result<()> {
+    let mut start = Vec::new();
+    open(path, false)?.take(32).read_to_end(&mut start)?;
+    if start
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace())
+    {
+        Ok(())
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the file is there and holds no pid",
+        ))
+    }
+}
+
 fn read(path: &Path) -> Option<u32> {
     let mut text = String::new();
     open(path, false)
@@ -171,6 +189,15 @@ mod tests {
         std::fs::write(&path, "7\n").unwrap();
         drop(taken);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_pid_file_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("precious.conf");
+        std::fs::write(&path, "key = value\n").unwrap();
+        assert!(matches!(PidFile::take(&path), Err(Taken::Io(_))));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "key = value\n");
     }
 
     #[test]

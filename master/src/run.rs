@@ -131,7 +131,7 @@ impl Args {
         group
     }
 
-    fn start(&self, mut identity: Identity, groups: Vec<Group>) -> Exit {
+    fn start(&self, identity: Identity, groups: Vec<Group>) -> Exit {
         let mut word = None;
         if self.daemon {
             // What can be known before is said here, where there is still a terminal.
@@ -151,12 +151,7 @@ impl Args {
                 }
             }
         }
-        // Said while it still is the directory that the command line meant.
-        if let Ok(path) = std::path::absolute(&identity.pid_file) {
-            identity.socket = path.with_extension("sock");
-            identity.pid_file = path;
-        }
-        let mut master = match self.prepare(identity, groups) {
+        let mut master = match self.prepare(identity.absolute(), groups) {
             Ok(master) => master,
             Err(error) => return self.end(word, &error),
         };

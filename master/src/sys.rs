@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid};
 
@@ -67,8 +68,25 @@ pub(crate) fn pidfd_send(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()
 
 /// Ignores a signal; one that is pending is thrown away (signal(7)).
 pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
-    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_IGN runs no code of ours.
+    dispose(signal, SigHandler::SigIgn)
+}
+
+/// Gives a signal its default effect.
+pub(crate) fn restore(signal: Signal) -> io::Result<()> {
+    dispose(signal, SigHandler::SigDfl)
+}
+
+fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: both callers pass a disposition that runs no code of ours.
     unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+/// Raises this process's limit of open descriptors to what the administrator allows. The usual soft limit is only low
+/// for the sake of select(2).
+pub(crate) fn raise_descriptors() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(())
 }
