@@ -170,6 +170,7 @@ fn connections_take_memory_for_what_has_come_and_nothing_while_idle() {
     http_requests_need_no_heap();
     declared_sizes_are_not_believed();
     idle_connections_hold_nothing();
+    many_pieces_are_linear();
     many_fragments_are_linear();
     many_chunks_are_linear();
 }
@@ -233,6 +234,36 @@ fn idle_connections_hold_nothing() {
 }
 
 /// Time is not measured here, but what is quadratic in time is so in bytes allocated.
+fn many_pieces_are_linear() {
+    const LEN: usize = 8_000_000;
+    const PIECE: usize = 1000;
+    let dates = LEN / PIECE * 64;
+    let mut websocket = open_websocket(&Rc::new(WebSocketConfig::default()));
+    let mut message = frame(0x82, LEN);
+    let total = total_of(|| feed_pieces(&mut websocket, &mut message, PIECE, LEN));
+    assert!(total < 4 * LEN + dates, "{total} bytes");
+
+    let mut http = Connection::<Http>::new(&Rc::new(HttpConfig::default()));
+    let mut request =
+        format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {LEN}\r\n\r\n").into_bytes();
+    request.resize(request.len() + LEN, b'a');
+    let total = total_of(|| feed_pieces(&mut http, &mut request, PIECE, LEN));
+    assert!(total < 4 * LEN + dates, "{total} bytes");
+}
+
+fn feed_pieces<P: Driven>(
+    connection: &mut Connection<P>,
+    input: &mut [u8],
+    piece: usize,
+    len: usize,
+) {
+    let mut last = None;
+    for piece in input.chunks_mut(piece) {
+        last = connection.feed(piece).expect("it is correct");
+    }
+    assert_eq!(last, Some(len));
+}
+
 fn many_fragments_are_linear() {
     const FRAGMENTS: usize = 65_536;
     const EACH: usize = 1024;
