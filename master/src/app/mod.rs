@@ -1,0 +1,62 @@
+//! The programs inside the `workhive` binary.
+
+mod echo;
+mod push;
+
+use std::ffi::OsString;
+
+use crate::{Cli, Exit, UsageError};
+
+const HELP: &str = "\
+workhive: a multi-process runtime for network services
+
+Usage: workhive push [VERB] [OPTIONS]               push lines to WebSocket clients by their uid
+       workhive echo [VERB] SCHEME://ADDR [OPTIONS] answer with what was sent; for measuring and for test suites
+       workhive --version
+
+VERB is start (when none is given), stop, restart, reload or status. `workhive push --help` and
+`workhive echo --help` list the options.
+";
+
+/// Runs the `workhive` binary with these arguments, of which the first is the program's name.
+///
+/// ```
+/// let exit = workhive::app::main_from(["workhive", "--version"].map(Into::into));
+/// assert_eq!(exit.code(), 0);
+/// ```
+pub fn main_from(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let mut args = args.into_iter().skip(1);
+    let app = args.next().unwrap_or_default();
+    let rest = args;
+    let result = match app.to_str() {
+        Some("push") => push::run(rest),
+        Some("echo") => echo::run(rest),
+        Some("--version" | "-V") => {
+            println!("workhive {}", env!("CARGO_PKG_VERSION"));
+            return Exit::SUCCESS;
+        }
+        Some("--help" | "-h" | "help") => {
+            print!("{HELP}");
+            return Exit::SUCCESS;
+        }
+        Some("") => {
+            eprint!("{HELP}");
+            return Exit::USAGE;
+        }
+        _ => {
+            let name = app.display();
+            eprintln!("error: there is no app \"{name}\": choose push or echo (workhive --help)");
+            return Exit::USAGE;
+        }
+    };
+    result.unwrap_or_else(|error| error.report())
+}
+
+/// The command line of one app: `name` stands in front of its arguments as the program's name.
+fn parse(
+    cli: Cli,
+    name: &str,
+    args: impl Iterator<Item = OsString>,
+) -> Result<crate::Args, UsageError> {
+    cli.parse_from(std::iter::once(OsString::from(name)).chain(args))
+}
