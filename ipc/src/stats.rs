@@ -73,6 +73,11 @@ impl Shared {
 
 impl StatsPage {
     /// A page of `rows` empty rows, 192 bytes each, in a memfd (`memfd_create(2)`) that cannot change its size.
+    ///
+    /// ```
+    /// assert!(workhive_ipc::StatsPage::new(8).is_ok());
+    /// assert!(workhive_ipc::StatsPage::new(0).is_err());
+    /// ```
     pub fn new(rows: usize) -> io::Result<Self> {
         let bytes = rows
             .checked_mul(size_of::<Cells>())
@@ -199,22 +204,49 @@ impl Row {
     }
 
     /// The process; 0 if none.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// assert_eq!(row.pid(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn pid(&self) -> u32 {
         // Acquire, with the Release of `set_pid`: who sees the pid sees whose it is.
         u32::try_from(self.cells().pid.load(Ordering::Acquire)).unwrap_or(0)
     }
 
     /// Sets the process.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.set_pid(7);
+    /// assert_eq!(row.pid(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_pid(&self, pid: u32) {
         self.cells().pid.store(pid.into(), Ordering::Release);
     }
 
     /// The group's place in the hive's list of groups.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.assign(3, "push", 0, 0);
+    /// assert_eq!(row.group_index(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn group_index(&self) -> u16 {
         u16::try_from(self.cells().group.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// The group's name.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.assign(0, "push", 0, 0);
+    /// assert_eq!(row.group(), "push");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn group(&self) -> String {
         let mut bytes = [0; NAME + 1];
         for (cell, word) in self.cells().name.iter().zip(bytes.as_chunks_mut::<8>().0) {
@@ -225,36 +257,83 @@ impl Row {
     }
 
     /// The slot in its group.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.assign(0, "push", 2, 0);
+    /// assert_eq!(row.slot(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn slot(&self) -> u16 {
         u16::try_from(self.cells().slot.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// How often the slot had been filled before.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.assign(0, "push", 0, 9);
+    /// assert_eq!(row.generation(), 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn generation(&self) -> u32 {
         u32::try_from(self.cells().generation.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// What the process is at.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// assert_eq!(row.state(), workhive_ipc::SlotState::Empty);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn state(&self) -> SlotState {
         SlotState::from_number(self.cells().state.load(Ordering::Relaxed))
     }
 
     /// Sets what the process is at.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.set_state(workhive_ipc::SlotState::Ready);
+    /// assert_eq!(row.state(), workhive_ipc::SlotState::Ready);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_state(&self, state: SlotState) {
         self.cells().state.store(state as u64, Ordering::Relaxed);
     }
 
     /// When the process was started, in milliseconds of Unix time; 0 if it never was.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// assert_eq!(row.started_at(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn started_at(&self) -> u64 {
         self.cells().started_at.load(Ordering::Relaxed)
     }
 
     /// Sets when the process was started, in milliseconds of Unix time.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.set_started_at(1_767_323_045_678);
+    /// assert_eq!(row.started_at(), 1_767_323_045_678);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_started_at(&self, unix_ms: u64) {
         self.cells().started_at.store(unix_ms, Ordering::Relaxed);
     }
 
     /// Writes all counters. Eight stores to one cache line, no system call.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.publish(&workhive_ipc::Counters { accepted: 1, ..Default::default() });
+    /// assert_eq!(row.counters().accepted, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn publish(&self, counters: &Counters) {
         for (cell, value) in self.cells().counters.iter().zip(counters.to_words()) {
             cell.store(value, Ordering::Relaxed);
@@ -262,6 +341,12 @@ impl Row {
     }
 
     /// Reads all counters.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// assert_eq!(row.counters(), workhive_ipc::Counters::default());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn counters(&self) -> Counters {
         let mut words = [0; 8];
         for (word, cell) in words.iter_mut().zip(&self.cells().counters) {
@@ -297,6 +382,14 @@ impl Row {
     }
 
     /// Which group and slot the process `pid` fills, if it is one of this hive.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.assign(0, "push", 2, 0);
+    /// row.set_pid(7);
+    /// assert_eq!(row.find_pid(7), Some(("push".to_owned(), 2)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn find_pid(&self, pid: u32) -> Option<(String, u16)> {
         if pid == 0 {
             return None;

@@ -82,6 +82,10 @@ struct Own {
 impl Cli {
     /// The command line of the program `name`. The name also goes into the name of the pid file, so two programs
     /// should not share one.
+    ///
+    /// ```
+    /// let cli = workhive::Cli::new("push");
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -91,12 +95,20 @@ impl Cli {
     }
 
     /// One line about the program, for `--help`.
+    ///
+    /// ```
+    /// let cli = workhive::Cli::new("push").about("Pushes messages to browsers");
+    /// ```
     pub fn about(mut self, text: impl Into<String>) -> Self {
         self.about = Some(text.into());
         self
     }
 
     /// Adds `--name`, which is there or not.
+    ///
+    /// ```
+    /// let cli = workhive::Cli::new("push").flag("reuse-port", "One listening socket for each process");
+    /// ```
     pub fn flag(mut self, name: impl Into<String>, help: impl Into<String>) -> Self {
         self.own.push(Own {
             name: name.into(),
@@ -107,6 +119,10 @@ impl Cli {
     }
 
     /// Adds `--name PLACEHOLDER`, which has a default.
+    ///
+    /// ```
+    /// let cli = workhive::Cli::new("push").option("ws", "ADDR", "127.0.0.1:1234", "Where browsers connect");
+    /// ```
     pub fn option(
         mut self,
         name: impl Into<String>,
@@ -380,16 +396,34 @@ pub struct Args {
 
 impl Args {
     /// The program's name.
+    ///
+    /// ```
+    /// let args = workhive::Cli::new("push").parse_from(["./push"])?;
+    /// assert_eq!(args.name(), "push");
+    /// # Ok::<(), workhive::UsageError>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether a flag made by [`Cli::flag`] was given; false if there is no such flag.
+    ///
+    /// ```
+    /// let args = workhive::Cli::new("push").flag("fast", "Be fast").parse_from(["push", "--fast"])?;
+    /// assert!(args.flag("fast"));
+    /// # Ok::<(), workhive::UsageError>(())
+    /// ```
     pub fn flag(&self, name: &str) -> bool {
         self.flags.get(name).copied().unwrap_or(false)
     }
 
     /// The value of an option made by [`Cli::option`], given or default; empty if there is no such option.
+    ///
+    /// ```
+    /// let args = workhive::Cli::new("push").option("ws", "ADDR", "a:1", "Where").parse_from(["push", "--ws", "b:2"])?;
+    /// assert_eq!(args.value("ws"), "b:2");
+    /// # Ok::<(), workhive::UsageError>(())
+    /// ```
     pub fn value(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
     }

@@ -47,6 +47,12 @@ impl Group {
     /// A group of one process that listens nowhere.
     ///
     /// The name has 1 to 63 bytes, without control characters and without `=`.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("ticker", Program::new("none", |_seat| 0));
+    /// ```
     pub fn new(name: impl Into<String>, program: Program) -> Self {
         let name = name.into();
         let mut group = Self {
@@ -118,11 +124,24 @@ impl Group {
     }
 
     /// Why the group cannot be started, if it cannot.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("", Program::new("none", |_| 0));
+    /// assert!(group.problem().is_some());
+    /// ```
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
     /// Number of processes, 1 to 1024.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("ticker", Program::new("none", |_| 0)).count(4);
+    /// ```
     pub fn count(mut self, count: usize) -> Self {
         match u16::try_from(count) {
             Ok(fits) if (1..=MAX_COUNT).contains(&count) => self.count = fits,
