@@ -212,12 +212,12 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
     /// # Errors
     /// [`UidError`](crate::UidError): the length, another uid, or the connection has ended.
     pub fn bind_uid(&mut self, uid: impl AsRef<[u8]>) -> Result {
-        Ok(Hive::new().bind_uid(self.handle.key(), Uid::new(uid)?)?)
+        Ok(Hive::bind_uid(self.handle.key(), Uid::new(uid)?)?)
     }
 
     /// Undoes [`bind_uid`](Self::bind_uid); nothing happens if there is no uid.
     pub fn unbind_uid(&mut self) {
-        Hive::new().unbind_uid(self.handle.key());
+        Hive::unbind_uid(self.handle.key());
     }
 }
 

@@ -53,6 +53,13 @@ pub(crate) fn install(core: Option<Core>) -> Option<Core> {
     })
 }
 
+/// The entry of a key that still names one. Beside `Core::entry`, for code that needs other fields of the core too.
+pub(crate) fn find(entries: &mut Slab<Entry>, key: Key) -> Option<&mut Entry> {
+    entries
+        .get_mut(key.index as usize)
+        .filter(|entry| entry.seq == key.seq)
+}
+
 /// Something that a callback is owed, to be called once the core is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -136,9 +143,7 @@ impl Core {
     }
 
     pub(crate) fn entry(&mut self, key: Key) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
+        find(&mut self.entries, key)
     }
 
     /// The key of the connection that an event's token names, if it still exists.
@@ -212,10 +217,7 @@ impl Core {
         encode: impl FnOnce(&mut dyn AnyEncoder, &mut Wire<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
         let spare = self.spare_buffer(key);
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq && entry.phase == Phase::Open)
+        let Some(entry) = find(&mut self.entries, key).filter(|entry| entry.phase == Phase::Open)
         else {
             self.counters.send_failures += 1;
             return Err(SendError::Gone);
@@ -280,11 +282,7 @@ impl Core {
 
     /// Takes the buffer of a connection that has nothing to send.
     pub(crate) fn give_back(&mut self, key: Key) {
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         if entry.out.is_empty() && entry.out.capacity() > 0 {
@@ -312,10 +310,7 @@ impl Core {
     /// Says the protocol's goodbye and ends the connection once it, and all before it, has been sent.
     pub(crate) fn goodbye(&mut self, key: Key, goodbye: &Goodbye, reason: CloseReason) {
         let spare = self.spare_buffer(key);
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq && entry.phase == Phase::Open)
+        let Some(entry) = find(&mut self.entries, key).filter(|entry| entry.phase == Phase::Open)
         else {
             return;
         };
@@ -324,6 +319,10 @@ impl Core {
         }
         let mut wire = Wire::new(&mut entry.out, self.clock.now(), self.clock.date());
         entry.encoder.goodbye(goodbye, &mut wire);
+        let flow = wire.flow;
+        if flow == Flow::Close {
+            entry.set(flag::CLOSE);
+        }
         if !entry.encoder.awaits_goodbye() || entry.has(flag::EOF) {
             self.end(key, reason);
             return;
@@ -341,10 +340,7 @@ impl Core {
     /// Sends what is in the buffer, half-closes, lingers, closes.
     pub(crate) fn end(&mut self, key: Key, reason: CloseReason) {
         let now = self.clock.now();
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq && entry.phase < Phase::Ending)
+        let Some(entry) = find(&mut self.entries, key).filter(|entry| entry.phase < Phase::Ending)
         else {
             return;
         };
@@ -383,11 +379,8 @@ impl Core {
 
     /// One write of all that waits, and what follows from it.
     pub(crate) fn flush(&mut self, key: Key) {
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        else {
+        let now = self.clock.now_millis();
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         let Some(socket) = &entry.socket else {
@@ -401,11 +394,15 @@ impl Core {
             ) {
                 Ok(len) => {
                     entry.sent += len;
+                    entry.last_write = now;
                     entry.bytes_written += len as u64;
                     self.counters.bytes_written += len as u64;
                 }
                 Err(Errno::EAGAIN) => {
-                    entry.set(flag::BLOCKED);
+                    if !entry.has(flag::BLOCKED) {
+                        entry.set(flag::BLOCKED);
+                        entry.last_write = now;
+                    }
                     if entry.sent >= entry.out.len() / 2 {
                         entry.out.drain(..entry.sent);
                         entry.sent = 0;
@@ -430,11 +427,7 @@ impl Core {
     fn drained(&mut self, key: Key) {
         self.give_back(key);
         let now = self.clock.now();
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         if entry.has(flag::FULL) {
@@ -498,11 +491,7 @@ impl Core {
 
     /// Moves a connection's deadline and sees to it that the wheel brings it up.
     pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64) {
-        if let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        {
+        if let Some(entry) = find(&mut self.entries, key) {
             entry.deadline = deadline;
             entry.armed = self.wheel.arm(key, deadline, entry.armed);
         }
@@ -540,10 +529,7 @@ impl Core {
     /// Reads from a connection's socket. None if it has none any more.
     pub(crate) fn read(&mut self, key: Key, scratch: &mut [u8]) -> Option<Read> {
         let now = self.clock.now_millis();
-        let entry = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)?;
+        let entry = find(&mut self.entries, key)?;
         let socket = entry.socket.as_ref()?;
         loop {
             match nix::unistd::read(socket, scratch) {

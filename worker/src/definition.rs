@@ -119,12 +119,12 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
     pub fn into_program(self) -> Program {
         // A forked process runs its copy of the program once; the master never does.
         let definition = RefCell::new(Some(self));
-        Program::new(P::NAME, move |seat| match definition.take() {
-            Some(definition) => definition.run(seat),
-            None => {
+        Program::new(P::NAME, move |seat| {
+            let Some(definition) = definition.take() else {
                 log::error!("a program was run twice in one process");
-                1
-            }
+                return 1;
+            };
+            definition.run(seat)
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use workhive_ipc::SlotState;
 use workhive_protocols::Goodbye;
 
-use crate::core::{Core, with};
+use crate::core::{Core, find, with};
 use crate::entry::{CloseReason, Key, Phase, flag};
 use crate::listening;
 use crate::wheel::NEVER;
@@ -18,6 +18,8 @@ const LOOK_AGAIN_MS: u64 = 50;
 #[derive(Debug)]
 pub(crate) struct Drain {
     end: Instant,
+    /// From when on even connections in the middle of a message are told goodbye.
+    last_call: Instant,
     window: Duration,
     random: Random,
 }
@@ -26,6 +28,7 @@ impl Drain {
     fn new(now: Instant, window: Duration) -> Self {
         Self {
             end: now + window,
+            last_call: now + window * 9 / 10,
             window,
             random: Random::new(),
         }
@@ -34,11 +37,6 @@ impl Drain {
     /// When the process ends, whoever is still connected.
     pub(crate) fn end(&self) -> Instant {
         self.end
-    }
-
-    /// From when on even connections in the middle of a message are told goodbye.
-    fn last_call(&self) -> Instant {
-        self.end - self.window / 10
     }
 
     /// When a connection is told goodbye if it is idle then, as a delay from now.
@@ -92,11 +90,7 @@ impl Core {
         let Some(drain) = &mut self.drain else {
             return;
         };
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         entry.encoder.drain();
@@ -111,11 +105,8 @@ impl Core {
         let Some(drain) = &self.drain else {
             return;
         };
-        let last_call = now >= drain.last_call();
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq && entry.phase == Phase::Open)
+        let last_call = now >= drain.last_call;
+        let Some(entry) = find(&mut self.entries, key).filter(|entry| entry.phase == Phase::Open)
         else {
             return;
         };

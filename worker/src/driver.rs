@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Instant;
 
-use workhive_protocols::{Event, Goodbye, Protocol, ProtocolError, Step, Wire};
+use workhive_protocols::{Event, Flow, Goodbye, Protocol, ProtocolError, Step, Wire};
 
 use crate::conn::Conn;
-use crate::core::{Core, Notice, Read, with};
+use crate::core::{Core, Notice, Read, find, with};
 use crate::entry::{AnyEncoder, CloseReason, Key, Phase, encoder_of, flag};
 use crate::error::{ConnectionError, Result};
 use crate::listener::{Callbacks, Plan};
@@ -280,11 +280,7 @@ fn decode<'a, P: Protocol>(
     input: &'a mut [u8],
 ) -> Decoded<P::Message<'a>, P::Opening<'a>> {
     with(|core| {
-        let Some(entry) = core
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        else {
+        let Some(entry) = find(&mut core.entries, key) else {
             return Decoded::Stop;
         };
         if !entry.may_decode() {
@@ -327,7 +323,11 @@ fn decode<'a, P: Protocol>(
                     .reason
                     .get_or_insert_with(|| Box::new(CloseReason::Peer));
             }
-            Err(_) => {}
+            Err(_) => {
+                if flow == Flow::Close {
+                    entry.set(flag::CLOSE);
+                }
+            }
             _ => core.apply(key, flow),
         }
         match result {
@@ -474,10 +474,7 @@ impl<P: Protocol, S: 'static, D: 'static> Driver for Typed<P, S, D> {
         };
         let decoder = &mut self.decoder;
         let result = with(|core| {
-            let entry = core
-                .entries
-                .get_mut(key.index as usize)
-                .filter(|entry| entry.seq == key.seq)?;
+            let entry = find(&mut core.entries, key)?;
             let mut wire = Wire::new(&mut entry.out, core.clock.now(), core.clock.date());
             let encoder = encoder_of::<P>(entry.encoder.as_mut())?;
             let result = P::expired(decoder, encoder, &mut wire);

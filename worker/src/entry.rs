@@ -112,6 +112,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Option<Duration>,
     /// How long a connection lingers after the half-close.
     pub(crate) linger: Duration,
+    /// How long the peer may take none of what waits for it.
+    pub(crate) send_timeout: Duration,
     /// How long the last bytes may take to leave.
     pub(crate) flush_timeout: Duration,
 }
@@ -164,6 +166,8 @@ pub(crate) struct Entry {
     pub(crate) deadline: u64,
     pub(crate) armed: Armed,
     pub(crate) last_read: u64,
+    /// Meaningful only while the connection is `BLOCKED`.
+    pub(crate) last_write: u64,
     pub(crate) drain_at: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
@@ -198,6 +202,7 @@ impl Entry {
             deadline: NEVER,
             armed: NEVER,
             last_read: now,
+            last_write: now,
             drain_at: NEVER,
             bytes_read: 0,
             bytes_written: 0,
@@ -225,6 +230,15 @@ impl Entry {
     /// Bytes that wait to be sent.
     pub(crate) fn queued(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// When the peer will have taken nothing for too long, in milliseconds; [`NEVER`] while it does.
+    pub(crate) fn send_deadline(&self) -> u64 {
+        if !self.has(flag::BLOCKED) {
+            return NEVER;
+        }
+        let limit = u64::try_from(self.limits.send_timeout.as_millis()).unwrap_or(NEVER);
+        self.last_write.saturating_add(limit)
     }
 
     /// True if the peer's bytes may be decoded now.

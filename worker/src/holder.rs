@@ -131,8 +131,7 @@ fn inodes_of(pid: u32) -> impl Iterator<Item = u64> {
 
 fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm"))
-        .map(|name| name.trim_end().to_owned())
-        .unwrap_or_else(|_| "unknown".to_owned())
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim_end().to_owned())
 }
 
 /// The inodes of the sockets that listen at `address`, or at one that includes it or is included by it.

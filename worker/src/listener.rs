@@ -120,6 +120,7 @@ impl<P: Protocol> Listener<P> {
                 max_input: 16 * MIB,
                 idle_timeout: None,
                 linger: Duration::from_secs(1),
+                send_timeout: Duration::from_mins(1),
                 flush_timeout: Duration::from_secs(10),
             },
             config: P::Config::default(),
@@ -190,6 +191,12 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     /// own timeouts are set by [`configure`](Self::configure).
     pub fn idle_timeout(mut self, after: Duration) -> Self {
         self.limits.idle_timeout = Some(after);
+        self
+    }
+
+    /// Drops connections whose peer takes none of what waits for it for this long; 60 s unless set.
+    pub fn send_timeout(mut self, after: Duration) -> Self {
+        self.limits.send_timeout = after;
         self
     }
 

@@ -174,7 +174,7 @@ impl<'a, S: 'static> Process<'a, S> {
             (Some(task), Some(state)) => task(&mut Process::new(state)),
             _ => Ok(()),
         });
-        self.start(delay, Task::Once(task))
+        start(delay, Task::Once(task))
     }
 
     /// Calls `task` every `period`, first after one period. It does not drift; periods that the loop missed are
@@ -192,21 +192,13 @@ impl<'a, S: 'static> Process<'a, S> {
             Some(state) => task(&mut Process::new(state)),
             None => Ok(()),
         });
-        self.start(period, Task::Every(period, task))
-    }
-
-    fn start(&mut self, delay: Duration, task: Task<ErasedTask>) -> Result<TimerId> {
-        let id = with(|core| {
-            let at = core.clock.now().checked_add(delay)?;
-            core.timers.add(at, task)
-        });
-        Ok(id.flatten().ok_or(SendError::NotOnLoop)?)
+        start(period, Task::Every(period, task))
     }
 
     /// Stops a timer; false if it is over already. A timer may stop itself.
     pub fn cancel(&mut self, timer: TimerId) -> bool {
         // What the timer captured is dropped here, with the core free.
-        with(|core| core.timers.cancel(timer)).flatten().is_some()
+        with(|core| core.timers.cancel(timer)).is_some_and(|cancelled| cancelled.found())
     }
 
     /// Runs `work` on a small pool of threads, for calls that block (files, databases, name resolution), and `then`
@@ -304,6 +296,14 @@ impl<'a, S: 'static> Process<'a, S> {
             .filter(|target| target.send(message).is_ok())
             .count()
     }
+}
+
+fn start(delay: Duration, task: Task<ErasedTask>) -> Result<TimerId> {
+    let id = with(|core| {
+        let at = core.clock.now().checked_add(delay)?;
+        core.timers.add(at, task)
+    });
+    Ok(id.flatten().ok_or(SendError::NotOnLoop)?)
 }
 
 fn downcast<S: 'static>(state: &mut dyn Any) -> Option<&mut S> {

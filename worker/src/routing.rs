@@ -172,7 +172,7 @@ impl Hive {
         with(|core| core.routing.uids.contains_key(&uid)).unwrap_or(false)
     }
 
-    pub(crate) fn bind_uid(self, key: Key, uid: Uid) -> Result<(), UidError> {
+    pub(crate) fn bind_uid(key: Key, uid: Uid) -> Result<(), UidError> {
         with(|core| {
             if !core.routing.alone {
                 return Err(UidError::ManyProcesses);
@@ -194,7 +194,7 @@ impl Hive {
         .unwrap_or(Err(UidError::NotOnLoop))
     }
 
-    pub(crate) fn unbind_uid(self, key: Key) {
+    pub(crate) fn unbind_uid(key: Key) {
         with(|core| {
             if let Some(uid) = core.entry(key).and_then(|entry| entry.uid.take()) {
                 core.routing.unbind(&uid, key);

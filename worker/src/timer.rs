@@ -20,6 +20,21 @@ pub(crate) enum Task<T> {
     Every(Duration, T),
 }
 
+/// What became of a cancellation.
+pub(crate) enum Cancelled<T> {
+    /// The timer was over already.
+    Over,
+    /// It is stopped. Its task is handed back, unless it is running just now, so that what it captured is dropped by
+    /// the caller, outside of the loop's borrow.
+    Stopped(Option<Task<T>>),
+}
+
+impl<T> Cancelled<T> {
+    pub(crate) fn found(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
+}
+
 struct Timer<T> {
     serial: u32,
     /// None while it runs.
@@ -62,18 +77,17 @@ impl<T> Timers<T> {
         Some(TimerId { index, serial })
     }
 
-    /// Stops a timer, also from inside its own callback. False if it is over already.
-    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<Option<Task<T>>> {
+    /// Stops a timer, also from inside its own callback.
+    pub(crate) fn cancel(&mut self, id: TimerId) -> Cancelled<T> {
         if !self.is_live(id.index, id.serial) {
-            return None;
+            return Cancelled::Over;
         }
         let timer = self.table.remove(id.index as usize);
         self.stale += 1;
         if self.stale > 64 && self.stale > self.heap.len() / 2 {
             self.sweep();
         }
-        // Handed back, so that what it captured is dropped by the caller, outside of the loop's borrow.
-        Some(timer.task)
+        Cancelled::Stopped(timer.task)
     }
 
     fn is_live(&self, index: u32, serial: u32) -> bool {
@@ -193,12 +207,12 @@ mod tests {
         let start = Instant::now();
         let mut timers = Timers::new();
         let first = timers.add(start, Task::Once(1)).expect("room");
-        assert!(timers.cancel(first).is_some());
-        assert!(timers.cancel(first).is_none());
+        assert!(timers.cancel(first).found());
+        assert!(!timers.cancel(first).found());
         let second = timers.add(start, Task::Once(2)).expect("room");
-        assert!(timers.cancel(first).is_none());
+        assert!(!timers.cancel(first).found());
         assert_eq!(run_due(&mut timers, start), [2]);
-        assert!(timers.cancel(second).is_none());
+        assert!(!timers.cancel(second).found());
     }
 
     #[test]
@@ -209,7 +223,7 @@ mod tests {
             let at = start + Duration::from_millis(u64::from(n % 1000) + 1);
             let id = timers.add(at, Task::Once(n)).expect("room");
             if n % 10 != 0 {
-                assert!(timers.cancel(id).is_some());
+                assert!(timers.cancel(id).found());
             }
         }
         assert_eq!(timers.len(), 100_000);

@@ -18,7 +18,7 @@ use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::{Row, ToMaster, WorkerEnd};
 
 use crate::clock::Clock;
-use crate::core::{Core, install, with};
+use crate::core::{Core, find, install, with};
 use crate::drain;
 use crate::driver::Driver;
 use crate::entry::{CloseReason, Key, Phase, earlier, flag};
@@ -43,7 +43,7 @@ const EVENTS: usize = 1024;
 const SCRATCH: usize = 64 * 1024;
 
 /// A loop counts as stuck when one turn takes longer.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 
 /// The loop of one process, before and while it runs.
 pub(crate) struct Loop {
@@ -102,14 +102,14 @@ impl Loop {
     pub(crate) fn run(&mut self, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
         let mut events = Events::with_capacity(EVENTS);
         // What happened during the start is settled before the first wait.
-        self.finish_turn(state);
+        finish_turn(state);
         while !self.is_over() {
             self.wait(&mut events);
-            self.run_timers(state);
+            run_timers(state);
             self.run_sockets(&events, state, reload);
             routing::deliver();
             run_finished_work(state);
-            self.finish_turn(state);
+            finish_turn(state);
         }
         with(Core::drop_everybody);
         reap(state);
@@ -144,53 +144,6 @@ impl Loop {
         .unwrap_or_default();
         let stuck = u64::try_from(STUCK.as_millis()).unwrap_or(u64::MAX);
         self.row.set_deadline(self.monotonic + now + stuck);
-    }
-
-    fn run_timers(&mut self, state: &mut dyn Any) {
-        // Only as many as there are now: a timer that starts another one without delay must not stop the loop.
-        let mut limit = with(|core| core.timers.len()).unwrap_or(0);
-        while limit > 0 {
-            limit -= 1;
-            let due = with(|core| core.timers.pop(core.clock.now())).flatten();
-            let Some((id, due, mut task)) = due else {
-                break;
-            };
-            let (Task::Once(run) | Task::Every(_, run)) = &mut task;
-            guard("a timer", || run(state));
-            // Dropped here, with the core free, if it is over.
-            let _over = with(|core| core.timers.done(id, due, core.clock.now(), task));
-        }
-        with(|core| core.retry_listeners());
-        self.run_deadlines(state);
-    }
-
-    /// Connections whose time has come.
-    fn run_deadlines(&mut self, state: &mut dyn Any) {
-        loop {
-            let bucket = with(|core| core.wheel.pop(core.clock.now_millis())).flatten();
-            let Some((tick, keys)) = bucket else {
-                return;
-            };
-            for key in keys {
-                let due = with(|core| {
-                    let now = core.clock.now_millis();
-                    let entry = core.entry(key)?;
-                    if entry.armed != tick {
-                        return None; // entered again for an earlier tick since
-                    }
-                    entry.armed = NEVER;
-                    let deadline = entry.deadline;
-                    if deadline > now {
-                        core.set_deadline(key, deadline); // moved back since
-                        return None;
-                    }
-                    Some(())
-                });
-                if due.flatten().is_some() {
-                    expire(key, state);
-                }
-            }
-        }
     }
 
     fn run_sockets(&mut self, events: &Events, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
@@ -289,31 +242,6 @@ impl Loop {
         }
     }
 
-    /// Writes, ends, closes, counts.
-    fn finish_turn(&mut self, state: &mut dyn Any) {
-        reap(state);
-        let dirty = with(|core| std::mem::take(&mut core.dirty)).unwrap_or_default();
-        for key in &dirty {
-            with(|core| core.settle(*key));
-        }
-        with(|core| {
-            // Keeps the list's memory for the next turn.
-            if core.dirty.is_empty() {
-                let mut list = dirty;
-                list.clear();
-                core.dirty = list;
-            }
-        });
-        while let Some((key, notice)) = with(|core| core.notices.pop_front()).flatten() {
-            dispatch(key, |driver| driver.notice(key, notice, state));
-        }
-        reap(state);
-        with(|core| {
-            core.counters.timers = core.timers.len() as u64;
-            core.row.publish(&core.counters);
-        });
-    }
-
     fn is_over(&self) -> bool {
         self.stop
             || with(|core| {
@@ -322,6 +250,78 @@ impl Loop {
                     .is_some_and(|drain| core.entries.is_empty() || drain.end() <= core.clock.now())
             }) == Some(true)
     }
+}
+
+fn run_timers(state: &mut dyn Any) {
+    // Only as many as there are now: a timer that starts another one without delay must not stop the loop.
+    let mut limit = with(|core| core.timers.len()).unwrap_or(0);
+    while limit > 0 {
+        limit -= 1;
+        let due = with(|core| core.timers.pop(core.clock.now())).flatten();
+        let Some((id, due, mut task)) = due else {
+            break;
+        };
+        let (Task::Once(run) | Task::Every(_, run)) = &mut task;
+        guard("a timer", || run(state));
+        // Dropped here, with the core free, if it is over.
+        let _over = with(|core| core.timers.done(id, due, core.clock.now(), task));
+    }
+    with(Core::retry_listeners);
+    run_deadlines(state);
+}
+
+/// Connections whose time has come.
+fn run_deadlines(state: &mut dyn Any) {
+    loop {
+        let bucket = with(|core| core.wheel.pop(core.clock.now_millis())).flatten();
+        let Some((tick, keys)) = bucket else {
+            return;
+        };
+        for key in keys {
+            let due = with(|core| {
+                let now = core.clock.now_millis();
+                let entry = core.entry(key)?;
+                if entry.armed != tick {
+                    return None; // entered again for an earlier tick since
+                }
+                entry.armed = NEVER;
+                let deadline = entry.deadline;
+                if deadline > now {
+                    core.set_deadline(key, deadline); // moved back since
+                    return None;
+                }
+                Some(())
+            });
+            if due.flatten().is_some() {
+                expire(key, state);
+            }
+        }
+    }
+}
+
+/// Writes, ends, closes, counts.
+fn finish_turn(state: &mut dyn Any) {
+    reap(state);
+    let dirty = with(|core| std::mem::take(&mut core.dirty)).unwrap_or_default();
+    for key in &dirty {
+        with(|core| core.settle(*key));
+    }
+    with(|core| {
+        // Keeps the list's memory for the next turn.
+        if core.dirty.is_empty() {
+            let mut list = dirty;
+            list.clear();
+            core.dirty = list;
+        }
+    });
+    while let Some((key, notice)) = with(|core| core.notices.pop_front()).flatten() {
+        dispatch(key, |driver| driver.notice(key, notice, state));
+    }
+    reap(state);
+    with(|core| {
+        core.counters.timers = core.timers.len() as u64;
+        core.row.publish(&core.counters);
+    });
 }
 
 impl Core {
@@ -345,11 +345,7 @@ impl Core {
                 return;
             }
         }
-        let Some(entry) = self
-            .entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.seq == key.seq)
-        else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         let mut deadline = entry.deadline;
@@ -362,6 +358,13 @@ impl Core {
                 let idle = u64::try_from(idle.as_millis()).unwrap_or(NEVER);
                 deadline = deadline.min(entry.last_read.saturating_add(idle));
             }
+            if entry.has(flag::BLOCKED) {
+                deadline = deadline.min(entry.send_deadline());
+            }
+            // While the application does not let us read, the peer cannot be blamed for its silence.
+            if entry.has(flag::PAUSED) {
+                deadline = entry.drain_at.min(entry.send_deadline());
+            }
         }
         self.set_deadline(key, deadline);
     }
@@ -371,6 +374,7 @@ impl Core {
 fn expire(key: Key, state: &mut dyn Any) {
     enum Due {
         Idle(Duration),
+        Stalled,
         Drain,
         Protocol,
         Close,
@@ -380,12 +384,14 @@ fn expire(key: Key, state: &mut dyn Any) {
         let entry = core.entry(key)?;
         Some(match entry.phase {
             Phase::Open => match entry.limits.idle_timeout {
+                _ if entry.drain_at <= now => Due::Drain,
+                _ if entry.has(flag::BLOCKED) && entry.send_deadline() <= now => Due::Stalled,
+                _ if entry.has(flag::PAUSED) => return None,
                 Some(idle)
                     if u128::from(now.saturating_sub(entry.last_read)) >= idle.as_millis() =>
                 {
                     Due::Idle(idle)
                 }
-                _ if entry.drain_at <= now => Due::Drain,
                 _ => Due::Protocol,
             },
             Phase::Closed => return None,
@@ -397,6 +403,10 @@ fn expire(key: Key, state: &mut dyn Any) {
     match due {
         Some(Due::Idle(after)) => dispatch(key, |driver| {
             driver.failed(key, ConnectionError::Idle { after }, state);
+        }),
+        Some(Due::Stalled) => dispatch(key, |driver| {
+            let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
+            driver.failed(key, ConnectionError::Io(error), state);
         }),
         Some(Due::Drain) => {
             with(|core| core.drain_one(key));

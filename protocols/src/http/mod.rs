@@ -163,6 +163,15 @@ impl Protocol for Http {
         decoder.is_between_requests() && !encoder.is_busy()
     }
 
+    /// Everything but a chunk in the middle of a stream: the peer waits for it, and there is no other.
+    fn must_take(message: &Reply<'_>) -> bool {
+        !matches!(message, Reply::Chunk(chunk) if !chunk.last)
+    }
+
+    fn owes_answer(encoder: &HttpEncoder) -> bool {
+        encoder.is_busy()
+    }
+
     fn drain(encoder: &mut HttpEncoder) {
         encoder.drain();
     }

@@ -109,6 +109,7 @@ impl WebSocket {
 
 impl Protocol for WebSocket {
     const NAME: &'static str = "websocket";
+    const SPREAD: bool = true;
 
     type Config = WebSocketConfig;
     type Decoder = WebSocketDecoder;
@@ -186,5 +187,11 @@ impl Protocol for WebSocket {
 
     fn is_idle(decoder: &WebSocketDecoder, encoder: &WebSocketEncoder) -> bool {
         decoder.is_idle(encoder)
+    }
+
+    fn peer_goodbye(decoder: &WebSocketDecoder) -> Option<(u16, String)> {
+        decoder
+            .peer_close()
+            .map(|(code, reason)| (code, reason.to_owned()))
     }
 }
