@@ -1,6 +1,8 @@
 //! The supervisor of a hive: a master process that forks workers, keeps them running, and replaces them without
 //! losing a connection; and the command line by which it is told to.
 
+#![deny(unsafe_code)]
+
 pub mod app;
 mod backoff;
 mod child;
@@ -26,6 +28,8 @@ mod run;
 mod slot;
 mod spawn;
 mod stop;
+#[allow(unsafe_code)]
+// fork, process descriptors, signal dispositions: the only island in this crate.
 mod sys;
 mod table;
 mod timers;

@@ -62,10 +62,14 @@ impl Master {
             Ok(Received::Empty) => false,
             Ok(Received::Closed) => {
                 // It is ending, as a rule; its descriptor will tell. If it lives on, it can no longer be told anything.
+                // One that drains has its deadline already.
+                let bounded = !matches!(process.phase, Phase::Starting | Phase::Ready);
                 if let Some(link) = process.link.take() {
                     self.unwatch_fd(&link);
                 }
-                self.timers.at(Instant::now() + STOP, Timer::Kill(id));
+                if !bounded {
+                    self.timers.at(Instant::now() + STOP, Timer::Kill(id));
+                }
                 false
             }
             Err(error @ ChannelError::Envelope(_)) => {

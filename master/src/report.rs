@@ -313,10 +313,10 @@ mod tests {
             "push 1.0.0: running, pid 7, up 1m 1s\n\
              \n\
              group  listener            sockets  pid\n\
-             push   text://127.0.0.1:1        1    -\n\
+             push   text://127.0.0.1:1        1  -\n\
              \n\
              group  slot  pid  gen  state  age    conns  accepted  messages  read  written  refused  restarts  last exit\n\
-             push      0    8    0  ready  1.5 s      0         0        12     0        0        0         0          -\n"
+             push      0    8    0  ready  1.5 s      0         0        12     0        0        0         0  -\n"
         );
     }
 }

@@ -1,31 +1,54 @@
 //! Tables of text.
 
-/// Lines of aligned columns, two spaces apart. Columns of numbers are aligned at the right.
+/// Lines of aligned columns, two spaces apart. Columns of numbers are aligned at the right; `-` stands for no number.
 pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
-    let columns = head.len();
-    let mut widths: Vec<usize> = head.iter().map(|title| title.chars().count()).collect();
-    let mut numeric = vec![!rows.is_empty(); columns];
-    for row in rows {
-        for ((cell, width), numeric) in row.iter().zip(&mut widths).zip(&mut numeric) {
-            *width = (*width).max(cell.chars().count());
-            *numeric &= cell == "-" || cell.bytes().all(|byte| byte.is_ascii_digit());
-        }
-    }
+    let columns: Vec<Column> = head
+        .iter()
+        .enumerate()
+        .map(|(index, title)| Column::new(title, rows.iter().filter_map(|row| row.get(index))))
+        .collect();
     let mut text = String::new();
     let titles = head.iter().map(|title| (*title).to_owned()).collect();
     for row in std::iter::once(&titles).chain(rows) {
         let mut line = String::new();
-        for ((cell, width), numeric) in row.iter().zip(&widths).zip(&numeric) {
-            let padding = width.saturating_sub(cell.chars().count());
-            let (before, after) = if *numeric { (padding, 0) } else { (0, padding) };
-            line.extend(std::iter::repeat_n(' ', before));
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', after + 2));
+        for (cell, column) in row.iter().zip(&columns) {
+            column.write(cell, &mut line);
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+struct Column {
+    /// In characters.
+    width: usize,
+    right: bool,
+}
+
+impl Column {
+    fn new<'a>(title: &str, cells: impl Iterator<Item = &'a String> + Clone) -> Self {
+        let is_number =
+            |cell: &String| !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
+        let widest = cells.clone().map(|cell| cell.chars().count()).max();
+        Self {
+            width: widest.unwrap_or(0).max(title.chars().count()),
+            right: cells.clone().any(is_number)
+                && cells.clone().all(|cell| cell == "-" || is_number(cell)),
+        }
+    }
+
+    fn write(&self, cell: &str, line: &mut String) {
+        let padding = self.width.saturating_sub(cell.chars().count());
+        let (before, after) = if self.right {
+            (padding, 0)
+        } else {
+            (0, padding)
+        };
+        line.extend(std::iter::repeat_n(' ', before));
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', after + 2));
+    }
 }
 
 #[cfg(test)]
