@@ -1,0 +1,102 @@
+//! What `/proc` tells about processes.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// All processes whose environment has this variable: a program that was started with it, and all that it forked,
+/// whatever sessions and groups they have made themselves since.
+pub fn family(variable: &str) -> Vec<u32> {
+    pids()
+        .filter(|pid| {
+            !is_zombie(*pid)
+                && fs::read(format!("/proc/{pid}/environ"))
+                    .unwrap_or_default()
+                    .split(|byte| *byte == 0)
+                    .any(|entry| entry == variable.as_bytes())
+        })
+        .collect()
+}
+
+/// The living children of a process, in the order of their ids.
+pub fn children(parent: u32) -> Vec<u32> {
+    let mut found: Vec<u32> = pids()
+        .filter(|pid| {
+            stat(*pid).is_some_and(|fields| {
+                fields[0] != "Z" && fields[0] != "X" && fields[1] == parent.to_string()
+            })
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// True while a process runs; a zombie does not.
+pub fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
+}
+
+fn is_zombie(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] == "Z")
+}
+
+/// What a process keeps in memory (`VmRSS`), in KiB.
+///
+/// # Panics
+/// If there is no such process.
+pub fn rss_kib(pid: u32) -> u64 {
+    status_field(pid, "VmRSS:")
+        .and_then(|value| value.trim_end_matches("kB").trim().parse().ok())
+        .unwrap_or_else(|| panic!("process {pid} has no VmRSS"))
+}
+
+/// A line of `/proc/PID/status`, without its name.
+pub fn status_field(pid: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().to_owned())
+}
+
+/// Where the open descriptors of a process lead: `socket:[17]`, `anon_inode:[eventpoll]`, `/dev/null`...
+pub fn descriptors(pid: u32) -> Vec<(i32, PathBuf)> {
+    let mut found: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// How many threads a process has.
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// Sends a signal to a process; that it has ended meanwhile is no error.
+pub fn signal(pid: u32, signal: Signal) {
+    // ESRCH: it has ended, and what was to be told it does not matter any more.
+    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The fields of `/proc/PID/stat` from the state on: state, parent, process group...
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<String> = rest.split_ascii_whitespace().map(str::to_owned).collect();
+    (fields.len() > 2).then_some(fields)
+}

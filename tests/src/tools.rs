@@ -1,0 +1,44 @@
+//! Foreign programs that a machine may lack.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The path of a program on `PATH`; if there is none, says that the test is skipped.
+///
+/// # Panics
+/// If there is none and the environment says `CI=true`: there, nothing may be skipped.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file());
+    if found.is_none() {
+        skip(&format!("there is no {program} on this machine"));
+    }
+    found
+}
+
+/// The path of a Python that has `module`; if there is none, says that the test is skipped.
+///
+/// # Panics
+/// As [`find`].
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let python = find("python3")?;
+    let has = Command::new(&python)
+        .args(["-c", &format!("import {module}")])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !has {
+        skip(&format!("python3 has no module {module}"));
+    }
+    has.then_some(python)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the user has to see that a test did not run"
+)]
+fn skip(why: &str) {
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!ci, "nothing may be skipped here: {why}");
+    eprintln!("skipped: {why}");
+}
