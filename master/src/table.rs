@@ -2,10 +2,15 @@
 
 /// Lines of aligned columns, two spaces apart. Columns of numbers are aligned at the right; `-` stands for no number.
 pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
-    let columns: Vec<Column> = head
-        .iter()
-        .enumerate()
-        .map(|(index, title)| Column::new(title, rows.iter().filter_map(|row| row.get(index))))
+    let columns: Vec<Column> = (0..head.len())
+        .map(|index| {
+            let cells: Vec<&str> = rows
+                .iter()
+                .filter_map(|row| row.get(index))
+                .map(String::as_str)
+                .collect();
+            Column::new(head[index], &cells)
+        })
         .collect();
     let mut text = String::new();
     let titles = head.iter().map(|title| (*title).to_owned()).collect();
@@ -27,14 +32,14 @@ struct Column {
 }
 
 impl Column {
-    fn new<'a>(title: &str, cells: impl Iterator<Item = &'a String> + Clone) -> Self {
+    fn new(title: &str, cells: &[&str]) -> Self {
         let is_number =
-            |cell: &String| !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
-        let widest = cells.clone().map(|cell| cell.chars().count()).max();
+            |cell: &&str| !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
+        let widest = cells.iter().map(|cell| cell.chars().count()).max();
         Self {
             width: widest.unwrap_or(0).max(title.chars().count()),
-            right: cells.clone().any(is_number)
-                && cells.clone().all(|cell| cell == "-" || is_number(cell)),
+            right: cells.iter().any(is_number)
+                && cells.iter().all(|cell| *cell == "-" || is_number(cell)),
         }
     }
 
