@@ -18,7 +18,7 @@ pub enum ToMaster {
         /// Why.
         reason: String,
     },
-    /// The process listens at an address of its own. With `reuse_port` the socket comes along, for safe keeping.
+    /// The process listens at an address of its own. The socket comes along, for safe keeping.
     Listening {
         /// Where.
         address: String,

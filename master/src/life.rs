@@ -92,12 +92,9 @@ impl Master {
             ToMaster::Ready => self.on_ready(id),
             ToMaster::BootFailed { reason } => process.failure = Some(reason),
             ToMaster::Draining => self.on_self_drain(id),
-            ToMaster::Listening {
-                address,
-                reuse_port,
-            } => {
+            ToMaster::Listening { address, .. } => {
                 process.listening.insert(address.clone());
-                if let (true, Some(socket)) = (reuse_port, fd) {
+                if let Some(socket) = fd {
                     let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
                     if !slot.kept.keep(id, address, socket) {
                         log::warn!(

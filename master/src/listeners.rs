@@ -204,53 +204,69 @@ impl Shared {
     }
 }
 
-/// The sockets that the processes of one slot gave for safe keeping, by the address as they wrote it. Each belongs to
-/// the process that gave it or asked for it last.
+/// The sockets that the processes of one slot gave for safe keeping, by the address as they wrote it. Each is used by
+/// the process that gave it, and by those that asked for it since.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    sockets: HashMap<String, (OwnedFd, usize)>,
+    sockets: HashMap<String, (OwnedFd, Vec<usize>)>,
 }
 
 /// Most sockets kept for one slot: a process in a loop must not take all of the master's descriptors.
 const MAX_KEPT: usize = 64;
 
 impl Kept {
-    /// Keeps a socket for process `owner`; false if there are too many.
-    pub(crate) fn keep(&mut self, owner: usize, address: String, socket: OwnedFd) -> bool {
+    /// Keeps a socket of process `user`; false if there are too many.
+    pub(crate) fn keep(&mut self, user: usize, address: String, socket: OwnedFd) -> bool {
         if self.sockets.len() >= MAX_KEPT && !self.sockets.contains_key(&address) {
             return false;
         }
-        self.sockets.insert(address, (socket, owner));
+        self.sockets.insert(address, (socket, vec![user]));
         true
     }
 
-    /// The socket kept at `address`, which from now on belongs to process `owner`.
-    pub(crate) fn claim(&mut self, owner: usize, address: &str) -> Option<BorrowedFd<'_>> {
-        let (socket, belongs) = self.sockets.get_mut(address)?;
-        *belongs = owner;
+    /// The socket kept at `address`, which from now on process `user` uses too.
+    pub(crate) fn claim(&mut self, user: usize, address: &str) -> Option<BorrowedFd<'_>> {
+        let (socket, users) = self.sockets.get_mut(address)?;
+        if !users.contains(&user) {
+            users.push(user);
+        }
         Some((*socket).as_fd())
     }
 
-    /// Process `owner` no longer listens at `address`. What another has claimed since stays.
-    pub(crate) fn release(&mut self, owner: usize, address: &str) {
-        if self
-            .sockets
-            .get(address)
-            .is_some_and(|(_, belongs)| *belongs == owner)
-        {
-            self.sockets.remove(address);
+    /// Process `user` no longer listens at `address`. While another one does, the socket stays.
+    pub(crate) fn release(&mut self, user: usize, address: &str) {
+        if let Some((_, users)) = self.sockets.get_mut(address) {
+            users.retain(|other| *other != user);
+            if users.is_empty() {
+                self.sockets.remove(address);
+            }
         }
     }
 
-    /// Closes what does not belong to `owner`, the only process that is left; returns the addresses.
-    pub(crate) fn retain(&mut self, owner: usize) -> Vec<String> {
-        let gone = self.sockets.extract_if(|_, (_, belongs)| *belongs != owner);
-        gone.map(|(address, _)| address).collect()
+    /// Closes what process `user`, the only one that is left, does not use; returns the addresses.
+    pub(crate) fn retain(&mut self, user: usize) -> Vec<String> {
+        let gone = self.sockets.extract_if(|_, (_, users)| {
+            users.retain(|other| *other == user);
+            users.is_empty()
+        });
+        gone.map(|(address, _)| unlinked(address)).collect()
     }
 
+    /// Closes everything.
     pub(crate) fn clear(&mut self) {
-        self.sockets.clear();
+        for (address, _) in self.sockets.drain() {
+            unlinked(address);
+        }
     }
+}
+
+/// Removes the file of a Unix socket that nobody listens at any more.
+fn unlinked(address: String) -> String {
+    if let Ok(Address::Unix(path)) = parse(&address) {
+        // Best effort: a file that stays is replaced by the next who binds there.
+        let _ = std::fs::remove_file(path);
+    }
+    address
 }
 
 /// Where a path leads that a process asked for, as text.
@@ -316,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_socket_belongs_to_who_claimed_it_last() {
+    fn a_kept_socket_stays_as_long_as_somebody_uses_it() {
         let mut kept = Kept::default();
         assert!(kept.keep(1, "a".into(), fd()));
         assert!(kept.keep(1, "b".into(), fd()));
@@ -327,6 +343,15 @@ mod tests {
         assert_eq!(kept.retain(2), ["b"]);
         kept.release(2, "a");
         assert!(kept.claim(3, "a").is_none());
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_the_kept_socket_to_the_old_process() {
+        let mut kept = Kept::default();
+        assert!(kept.keep(1, "a".into(), fd()));
+        assert!(kept.claim(2, "a").is_some());
+        assert!(kept.retain(1).is_empty());
+        assert!(kept.claim(3, "a").is_some());
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) enum Sharing {
 ///     .on_message(|conn, line| conn.send(line));
 /// ```
 ///
-/// Callbacks return a [`Result`](crate::Result): `Err` (and a panic) ends that one connection with the protocol's
+/// Callbacks return a [`Result`]: `Err` (and a panic) ends that one connection with the protocol's
 /// proper goodbye and is logged. Callbacks run one at a time on the process's only loop; what they need for longer
 /// than one call stands in the worker's state ([`Conn::state_mut`]) or in the connection's data ([`Conn::data_mut`]).
 pub struct Listener<P: Protocol, S = (), D = ()> {

@@ -113,7 +113,7 @@ fn on_request(conn: &mut Conn<'_, Http>, request: Request<'_>) -> Result {
             for (name, value) in request.headers() {
                 lines.push_str(name);
                 lines.push_str(": ");
-                lines.push_str(&String::from_utf8_lossy(value.as_ref()));
+                lines.push_str(&String::from_utf8_lossy(value));
                 lines.push('\n');
             }
             conn.send(Response::text(lines))
