@@ -1,4 +1,4 @@
-//! One process, two protocols: what is POSTed over HTTP reaches the WebSocket clients.
+//! One process, two protocols: what comes in over HTTP reaches the WebSocket clients.
 //!
 //! ```sh
 //! cargo run --example http_and_websocket
