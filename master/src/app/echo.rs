@@ -64,10 +64,7 @@ fn group(target: &str, max: usize, args: &Args) -> std::result::Result<Group, Us
             .into(),
         "tcp" => plain::<Raw>(address, max, args).into(),
         "websocket" | "ws" => plain::<WebSocket>(address, max, args)
-            .configure(|websocket| {
-                websocket.max_message = max;
-                websocket.max_fragments = 65_536;
-            })
+            .configure(|websocket| websocket.max_message = max)
             .into(),
         "http" => common::<Http>(address, max, args)
             .configure(|http| http.max_message = max)

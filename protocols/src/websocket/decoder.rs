@@ -185,7 +185,9 @@ impl WebSocketDecoder {
             Phase::Message(assembly) => (assembly.payload.len(), assembly.fragments),
             _ => (0, 0),
         };
-        if fragments >= self.config.max_fragments {
+        // An empty last fragment, with which some senders end, carries nothing and does not count.
+        let closes = header.fin && header.len == 0;
+        if fragments >= self.config.max_fragments && !closes {
             return Err(ProtocolError::peer(
                 Answer::Close(1008),
                 "a message has not more than max_fragments fragments",

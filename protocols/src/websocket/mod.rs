@@ -61,7 +61,7 @@ pub enum WebSocket {}
 pub struct WebSocketConfig {
     /// The longest message in bytes, all fragments together; longer ones end with 1009. Default 10 MiB.
     pub max_message: usize,
-    /// The most fragments of one message; more end with 1008. Default 65,536.
+    /// The most fragments of one message, an empty last one not counted; more end with 1008. Default 65,536.
     pub max_fragments: usize,
     /// The longest handshake in bytes; longer ones are answered 431. Default 16 KiB.
     pub max_head: usize,
