@@ -199,9 +199,24 @@ impl Core {
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return None,
-                    // accept(2): out of descriptors or memory. Level-triggered epoll would wake us for nothing until
+                    // accept(2): the peer gave up between its handshake and our accept, or the network did. Not our
+                    // trouble, and each such error takes one connection out of the queue.
+                    Some(
+                        libc::EINTR
+                        | libc::ECONNABORTED
+                        | libc::EPERM
+                        | libc::EPROTO
+                        | libc::ENETDOWN
+                        | libc::ENETUNREACH
+                        | libc::ENOPROTOOPT
+                        | libc::EHOSTDOWN
+                        | libc::EHOSTUNREACH
+                        | libc::ENONET
+                        | libc::EOPNOTSUPP,
+                    ) => log::debug!("{}: accept: {error}", open.local),
+                    // Above all: out of descriptors or memory. Level-triggered epoll would wake us for nothing until
                     // somebody closes one.
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    _ => {
                         log::error!(
                             "{} cannot accept: {error}; trying again in {REST:?}",
                             open.local
@@ -210,8 +225,6 @@ impl Core {
                         self.unwatch_listener(index);
                         return None;
                     }
-                    // The peer gave up between its handshake and our accept, or the network did: not our trouble.
-                    _ => log::debug!("{}: accept: {error}", open.local),
                 },
             }
         }

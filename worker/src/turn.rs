@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use workhive_ipc::{Row, ToMaster, WorkerEnd};
 use crate::clock::Clock;
 use crate::core::{Core, find, install, with};
 use crate::drain;
-use crate::driver::Driver;
+use crate::driver::{Driver, panic_text};
 use crate::entry::{CloseReason, Key, Phase, earlier, flag};
 use crate::error::ConnectionError;
 use crate::link::{Link, Order};
@@ -304,7 +305,9 @@ fn finish_turn(state: &mut dyn Any) {
     reap(state);
     let dirty = with(|core| std::mem::take(&mut core.dirty)).unwrap_or_default();
     for key in &dirty {
-        with(|core| core.settle(*key));
+        contained(*key, || {
+            with(|core| core.settle(*key));
+        });
     }
     with(|core| {
         // Keeps the list's memory for the next turn.
@@ -431,13 +434,27 @@ fn dispatch(key: Key, call: impl FnOnce(&mut dyn Driver)) {
     let Some(mut driver) = driver else {
         return;
     };
-    call(driver.as_mut());
+    contained(key, || call(driver.as_mut()));
     let mut driver = Some(driver);
     with(|core| {
         if let Some(entry) = core.entry(key) {
             entry.driver = driver.take();
         }
     });
+}
+
+/// Does something for one connection in which code of a user's codec may run: should it panic, only this connection
+/// ends. (Callbacks are guarded closer by, where the peer can still be told.)
+fn contained(key: Key, work: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        let what = panic_text(panic.as_ref());
+        log::error!("a codec panicked: {what}");
+        let error = ConnectionError::Panic {
+            callback: "the codec",
+            what,
+        };
+        with(|core| core.destroy(key, CloseReason::Error(error)));
+    }
 }
 
 /// Calls `on_close` for connections that have ended, and forgets them.
@@ -447,7 +464,8 @@ fn reap(state: &mut dyn Any) {
         let reason = reason.unwrap_or_else(|| Box::new(CloseReason::Local));
         dispatch(key, |driver| driver.closed(key, &reason, state));
         // Dropped here, with the core free: the data are the user's, and so are their destructors.
-        let _entry = with(|core| core.remove(key));
+        let entry = with(|core| core.remove(key));
+        contained(key, || drop(entry));
     }
 }
 
