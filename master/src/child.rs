@@ -1,5 +1,6 @@
 //! A new process, from the fork to its program.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::CString;
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -56,6 +57,7 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
 fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
     // The log says who speaks, from the first line on.
     logger::set_place(&seat.place.to_string());
+    log_panics();
     // Signals. Ctrl-C and a hang-up reach the whole foreground group: the master coordinates, the others ignore them.
     // The same for what `pkill -USR1 name` sends to everybody.
     for signal in [
@@ -79,6 +81,26 @@ fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
     sys::raise_descriptors()?;
     // Rights go last: all the above may need them.
     credentials.assume()
+}
+
+/// Makes a panic a line of the log, like everything else that happens; with `RUST_BACKTRACE` its stack follows. A
+/// program that wants it otherwise sets its own hook in `on_worker_start`, which comes later.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let what = panic
+            .payload_as_str()
+            .unwrap_or("something that is no text");
+        match panic.location() {
+            Some(place) => log::error!("panic at {place}: {what}"),
+            None => log::error!("panic: {what}"),
+        }
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            for line in trace.to_string().lines() {
+                log::error!("{line}");
+            }
+        }
+    }));
 }
 
 /// `group[slot]` in 15 bytes, prctl(2) `PR_SET_NAME`: the group gives way, the slot stays.
