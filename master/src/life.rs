@@ -1,6 +1,6 @@
 //! The life of a process as its master sees it: ready, at work, gone.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use crate::clock::Span;
 use crate::error::StartError;
 use crate::listeners::parse;
 use crate::master::{Master, Mood, Order, Timer};
-use crate::slot::{Phase, ProcessId, SlotId, describe};
+use crate::slot::{Phase, Process, ProcessId, SlotId, describe};
 use crate::sys;
 
 /// How much longer than its drain a process may take before it is killed: it ends at its deadline by itself.
@@ -122,43 +122,25 @@ impl Master {
             } => {
                 let found =
                     parse(&address).and_then(|address| self.shared.get(id, &address, backlog));
-                let (outcome, socket) = match &found {
-                    Ok(socket) => (ListenOutcome::Granted, Some(*socket)),
-                    Err(error) => (
-                        ListenOutcome::Refused {
-                            errno: error.raw_os_error().unwrap_or(libc::EINVAL),
-                        },
-                        None,
-                    ),
+                let answer = match found {
+                    Ok(socket) => (ListenOutcome::Granted, Some(socket)),
+                    Err(error) => {
+                        let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+                        (ListenOutcome::Refused { errno }, None)
+                    }
                 };
-                let answer = ToWorker::Listener {
-                    id: request,
-                    outcome,
-                };
-                let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
-                if let Some(Err(error)) = sent {
-                    log::error!("cannot answer process {}: {error}", process.pid);
-                }
+                answer_request(process, request, answer);
             }
             ToMaster::RequestKept {
                 id: request,
                 address,
             } => {
                 let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
-                let socket = slot.kept.claim(id, &address);
-                let outcome = if socket.is_some() {
-                    ListenOutcome::Granted
-                } else {
-                    ListenOutcome::NotKept
+                let answer = match slot.kept.claim(id, &address) {
+                    Some(socket) => (ListenOutcome::Granted, Some(socket)),
+                    None => (ListenOutcome::NotKept, None),
                 };
-                let answer = ToWorker::Listener {
-                    id: request,
-                    outcome,
-                };
-                let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
-                if let Some(Err(error)) = sent {
-                    log::error!("cannot answer process {}: {error}", process.pid);
-                }
+                answer_request(process, request, answer);
             }
             ToMaster::StopAll { graceful } => {
                 log::info!("{} asks for the end of the hive", self.place(at));
@@ -469,5 +451,18 @@ impl Master {
                 process.pid
             );
         }
+    }
+}
+
+/// Answers a process that asked for a listening socket.
+fn answer_request(
+    process: &Process,
+    id: u32,
+    (outcome, socket): (ListenOutcome, Option<BorrowedFd<'_>>),
+) {
+    let answer = ToWorker::Listener { id, outcome };
+    let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
+    if let Some(Err(error)) = sent {
+        log::error!("cannot answer process {}: {error}", process.pid);
     }
 }
