@@ -101,7 +101,15 @@ impl Setup {
     /// # Panics
     /// If it cannot be started, or does not end in time.
     pub fn verb<A: AsRef<OsStr>>(&self, verb: &str, arguments: &[A]) -> Finished {
-        finish(self.verb_command(verb, arguments))
+        self.verb_later(verb, arguments).finish()
+    }
+
+    /// Runs the program with a verb beside the test.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn verb_later<A: AsRef<OsStr>>(&self, verb: &str, arguments: &[A]) -> Running {
+        Running::new(self.verb_command(verb, arguments))
     }
 
     /// Starts the hive in the foreground, and waits until it is ready.
@@ -202,34 +210,70 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs a command to its end; its output is collected. A command that hangs is killed, with the test.
-fn finish(mut command: Command) -> Finished {
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let pid = child.id();
-    // The streams end with the command: a daemon that it leaves behind must have let go of them.
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let waiter = std::thread::spawn(move || {
-        // The receiver may have given up.
-        let _ = sender.send(child.wait_with_output());
-    });
-    let Ok(output) = receiver.recv_timeout(crate::DEADLINE * 2) else {
-        proc::signal(pid, Signal::SIGKILL);
-        panic!("{command:?} has not ended in time");
-    };
-    waiter.join().expect("it has sent what it waited for");
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output.expect("a child can be waited for");
-    Finished {
-        code: status.code(),
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+/// A command that runs beside the test; it is killed when this is dropped before its end.
+#[derive(Debug)]
+pub struct Running {
+    what: String,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// Starts a command; its output is collected.
+    ///
+    /// # Panics
+    /// If there is no such program.
+    pub fn new(mut command: Command) -> Self {
+        let what = format!("{command:?}");
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        Self {
+            what,
+            child: Some(child),
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If that does not come in time.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        let child = self.child.take().expect("it is taken here only");
+        let pid = child.id();
+        // The streams end with the command: a daemon that it leaves behind must have let go of them.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let waiter = std::thread::spawn(move || {
+            // The receiver may have given up.
+            let _ = sender.send(child.wait_with_output());
+        });
+        let Ok(output) = receiver.recv_timeout(crate::DEADLINE * 2) else {
+            proc::signal(pid, Signal::SIGKILL);
+            panic!("{} has not ended in time", self.what);
+        };
+        waiter.join().expect("it has sent what it waited for");
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output.expect("a child can be waited for");
+        Finished {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Both fail only if it has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -346,6 +390,11 @@ impl Hive {
     /// Runs the program with another verb against this hive.
     pub fn verb<A: AsRef<OsStr>>(&self, verb: &str, arguments: &[A]) -> Finished {
         self.setup.verb(verb, arguments)
+    }
+
+    /// The same, beside the test.
+    pub fn verb_later<A: AsRef<OsStr>>(&self, verb: &str, arguments: &[A]) -> Running {
+        self.setup.verb_later(verb, arguments)
     }
 
     /// A path in the hive's own directory.

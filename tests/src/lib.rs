@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`hive`] | a program under test: started, watched, stopped |
 //! | [`http`], [`text`], [`ws`] | clients |
+//! | [`load`] | many clients at once, and what became of their requests |
 //! | [`proc`] | what `/proc` tells about processes |
 //! | [`ports`] | ports that no other test has |
 //! | [`tools`] | foreign programs that a machine may lack |
@@ -12,6 +13,7 @@
 
 pub mod hive;
 pub mod http;
+pub mod load;
 pub mod log;
 pub mod ports;
 pub mod proc;
@@ -20,7 +22,7 @@ pub mod tools;
 pub mod wait;
 pub mod ws;
 
-pub use hive::{Finished, Hive, Setup};
+pub use hive::{Finished, Hive, Running, Setup};
 pub use ports::Port;
 pub use wait::{DEADLINE, eventually};
 
