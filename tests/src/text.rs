@@ -111,6 +111,21 @@ impl TextClient {
         Ok(bytes)
     }
 
+    /// What comes until the connection ends, in good order or by a reset.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[track_caller]
+    pub fn until_gone(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+                panic!("the connection does not end: {error}")
+            }
+            _ => bytes,
+        }
+    }
+
     /// Sends no more; receiving goes on.
     ///
     /// # Panics

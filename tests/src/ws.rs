@@ -240,15 +240,15 @@ impl RawWs {
 /// A masked frame, as a client sends it.
 pub fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
-    let mut bytes = vec![u8::from(fin) << 7 | opcode];
+    let mut bytes = vec![if fin { 0x80 | opcode } else { opcode }];
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(len @ 0..=125), _) => bytes.push(0x80 | len),
+        (Ok(len @ 0..=0x7d), _) => bytes.push(0x80 | len),
         (_, Ok(len)) => {
-            bytes.push(0x80 | 126);
+            bytes.push(0xfe);
             bytes.extend_from_slice(&len.to_be_bytes());
         }
         _ => {
-            bytes.push(0x80 | 127);
+            bytes.push(0xff);
             bytes.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }

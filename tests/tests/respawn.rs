@@ -61,7 +61,7 @@ fn a_killed_process_is_replaced_in_its_slot_and_the_others_connections_stay() {
         // Its own connections have ended with it; those of the others have not noticed.
         for (other, client) in clients.iter_mut().enumerate() {
             if other == slot {
-                assert!(!matches!(client.try_line(), Ok(Some(_))));
+                assert_eq!(client.until_gone(), b"");
                 let mut again = TextClient::connect(port.addr());
                 while whoami(&mut again).0 != slot {
                     again = TextClient::connect(port.addr());
@@ -173,7 +173,7 @@ fn keep_alive_connections_to_other_processes_do_not_notice_a_kill_under_load() {
     hive.wait_for_line_after(mark, " ready in ");
     for (client, owner) in clients.iter_mut().zip(owners) {
         if owner == victim {
-            assert!(!matches!(client.try_line(), Ok(Some(_))));
+            assert_eq!(client.until_gone(), b"");
         } else {
             assert_eq!(whoami(client).2, owner);
         }
