@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::TextClient;
-use workhive_tests::ws::WsClient;
+use workhive_tests::ws::{RawWs, WsClient};
 use workhive_tests::{Hive, Port, Setup, proc, program};
 
 struct Callbacks {
@@ -13,19 +13,22 @@ struct Callbacks {
     text: Port,
     ws: Port,
     http: Port,
+    ping: Port,
     idle: Port,
 }
 
 fn callbacks() -> Callbacks {
-    let [text, ws, http, idle] = std::array::from_fn(|_| Port::reserve());
+    let [text, ws, http, ping, idle] = std::array::from_fn(|_| Port::reserve());
     let setup = Setup::new(program!("callbacks"))
         .options(["--text", &text.to_string(), "--ws", &ws.to_string()])
-        .options(["--http", &http.to_string(), "--idle", &idle.to_string()]);
+        .options(["--http", &http.to_string(), "--idle", &idle.to_string()])
+        .options(["--ping", &ping.to_string()]);
     Callbacks {
         hive: setup.start(),
         text,
         ws,
         http,
+        ping,
         idle,
     }
 }
@@ -264,7 +267,8 @@ fn two_sources_of_one_sink_both_get_through() {
         })
         .collect();
     let bytes = sink.bytes(2 * len);
-    assert_eq!(bytes.iter().filter(|byte| **byte == b'1').count(), len);
+    let sum: u64 = bytes.iter().map(|byte| u64::from(*byte)).sum();
+    assert_eq!(sum, (u64::from(b'1') + u64::from(b'2')) * len as u64);
     for writer in writers {
         drop(writer.join().expect("all was taken"));
     }
@@ -283,6 +287,22 @@ fn silence_ends_a_connection_with_an_idle_timeout() {
     }
     assert_eq!(silent.rest().expect("an end"), b"");
     assert_eq!(busy.rest().expect("an end"), b"");
+}
+
+#[test]
+fn a_silent_websocket_is_pinged_and_ended_with_1001_if_it_does_not_answer() {
+    let hive = callbacks();
+    let mut silent = RawWs::connect(hive.ping.addr());
+    let mut answering = RawWs::connect(hive.ping.addr());
+    let ping = silent.frame();
+    assert_eq!(ping.opcode, 9);
+    for _ in 0..4 {
+        let ping = answering.frame();
+        assert_eq!(ping.opcode, 9);
+        answering.send(true, 10, &ping.payload);
+    }
+    assert_eq!(silent.frame().close_code(), Some(1001));
+    assert_eq!(answering.frame().opcode, 9, "it is still there");
 }
 
 #[test]

@@ -180,8 +180,14 @@ fn what_one_process_closes_the_others_still_serve() {
     for sharing in ["reuse_port", "shared"] {
         let inside = inside(2, sharing, &[]);
         inside.order(0, "unlisten");
-        eventually("only slot 1 answers", || {
-            (inside.spread(10).keys().collect::<Vec<_>>() == ["1"]).then_some(())
+        // Handshakes that the kernel completes at the closed socket at this moment are lost.
+        assert!(!inside.order(0, "where").contains(&inside.http.to_string()));
+        eventually("slot 1 answers everybody", || {
+            let mut answers =
+                (0..20).map(|_| HttpClient::connect(inside.http.addr()).try_get("/who"));
+            answers
+                .all(|answer| answer.is_ok_and(|who| who.text().starts_with("1 ")))
+                .then_some(())
         });
     }
 }

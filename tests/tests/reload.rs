@@ -287,3 +287,30 @@ fn every_replaced_process_ends_in_good_order() {
         hive.wait_for_line(&format!("stopped in good order: {slot} 0 {pid}"));
     }
 }
+
+#[test]
+fn a_storm_of_signals_does_no_harm() {
+    let (hive, port) = echo("http", &["--count", "2"]);
+    let load = Load::new(port.addr(), 8, &[Habit::Fresh, Habit::KeepAlive]);
+    let master = hive.pid();
+    for n in 0..600 {
+        let signals = [
+            Signal::SIGUSR1,
+            Signal::SIGHUP,
+            Signal::SIGCHLD,
+            Signal::SIGUSR2,
+        ];
+        hive.signal(signals[n % signals.len()]);
+        // The processes get some too, as they do from pkill.
+        if let Some(worker) = hive.workers().first() {
+            proc::signal(*worker, signals[n % 2]);
+        }
+    }
+    load.serve(100);
+    reload(&hive);
+    load.serve(100);
+    let tally = load.finish();
+    assert_eq!(tally.failed(), 0, "{tally:?}");
+    assert_eq!(hive.status()["pid"], master);
+    assert_eq!(hive.slots().len(), 2);
+}

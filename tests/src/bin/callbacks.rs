@@ -52,7 +52,8 @@ fn main() -> Exit {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    let [ws, http, idle] = ["ws", "http", "idle"].map(|name| args.value(name).to_owned());
+    let [ws, http, ping, idle] =
+        ["ws", "http", "ping", "idle"].map(|name| args.value(name).to_owned());
     let worker = Worker::<Text>::new(args.value("text"))
         .name("callbacks")
         .state(|_place| Ok(State::default()))
@@ -79,6 +80,14 @@ fn main() -> Exit {
                     conn.send(Response::text(conn.state().messages.to_string()))
                 });
             worker.listen(requests)?;
+            let impatient = worker
+                .listener::<WebSocket>(ping.clone())
+                .configure(|websocket| {
+                    websocket.ping_interval = Some(Duration::from_millis(200));
+                    websocket.pong_timeout = Duration::from_millis(500);
+                })
+                .on_message(|conn, message| conn.send(message));
+            worker.listen(impatient)?;
             worker.listen(
                 Listener::<Raw>::new(idle.clone())
                     .idle_timeout(Duration::from_millis(300))
