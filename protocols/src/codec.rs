@@ -52,6 +52,14 @@ pub trait Protocol: Sized + 'static {
         false
     }
 
+    /// How many bytes the decoder may leave unconsumed with the loop: its longest message with its frame. The loop
+    /// ends a connection of which [`Event::Partial`] leaves more, so that a decoder without a limit of its own does
+    /// not take all memory. The default is 16 MiB.
+    fn max_unfinished(config: &Self::Config) -> usize {
+        let _ = config;
+        16 * 1024 * 1024
+    }
+
     /// The state of a new connection.
     fn open(config: &Rc<Self::Config>, now: Instant) -> (Self::Decoder, Self::Encoder);
 

@@ -69,6 +69,11 @@ impl Protocol for Frame {
     type Opening<'a> = NoOpening;
     type Verdict = ();
 
+    /// A body and its length.
+    fn max_unfinished(config: &FrameConfig) -> usize {
+        config.max_message.saturating_add(PREFIX)
+    }
+
     fn open(config: &Rc<FrameConfig>, _now: Instant) -> (FrameDecoder, ()) {
         let decoder = FrameDecoder {
             config: Rc::clone(config),

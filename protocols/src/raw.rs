@@ -41,6 +41,11 @@ impl Protocol for Raw {
     type Opening<'a> = NoOpening;
     type Verdict = ();
 
+    /// Every byte is consumed at once.
+    fn max_unfinished(_config: &RawConfig) -> usize {
+        0
+    }
+
     fn open(_config: &Rc<RawConfig>, _now: Instant) -> ((), ()) {
         ((), ())
     }

@@ -70,6 +70,11 @@ impl Protocol for Text {
     type Opening<'a> = NoOpening;
     type Verdict = ();
 
+    /// A line and its CR LF.
+    fn max_unfinished(config: &TextConfig) -> usize {
+        config.max_message.saturating_add(2)
+    }
+
     fn open(config: &Rc<TextConfig>, _now: Instant) -> (TextDecoder, ()) {
         let decoder = TextDecoder {
             config: Rc::clone(config),

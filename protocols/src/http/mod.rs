@@ -95,6 +95,11 @@ impl Protocol for Http {
     type Opening<'a> = NoOpening;
     type Verdict = ();
 
+    /// A head, with the empty line that may stand before it; an unfinished body is kept by the decoder.
+    fn max_unfinished(config: &HttpConfig) -> usize {
+        config.max_head.saturating_add(2)
+    }
+
     fn open(config: &Rc<HttpConfig>, now: Instant) -> (HttpDecoder, HttpEncoder) {
         (HttpDecoder::new(Rc::clone(config)), HttpEncoder::new(now))
     }

@@ -7,6 +7,9 @@ use crate::{Answer, ProtocolError};
 /// RFC 6455 5.5: control frames are short.
 pub(super) const LONGEST_CONTROL: u64 = 125;
 
+/// More than any control frame and any head of a data frame: two bytes, eight of length, four of mask, a payload.
+pub(super) const LONGEST_HEAD_AND_CONTROL: usize = 2 + 8 + 4 + 125;
+
 /// An error that is answered with close code 1002.
 pub(super) fn protocol_error(
     rule: &'static str,

@@ -119,6 +119,11 @@ impl Protocol for WebSocket {
     type Opening<'a> = Handshake<'a>;
     type Verdict = Verdict;
 
+    /// A handshake, later a control frame or the head of a data frame: its payload is kept by the decoder.
+    fn max_unfinished(config: &WebSocketConfig) -> usize {
+        config.max_head.max(frame::LONGEST_HEAD_AND_CONTROL)
+    }
+
     fn open(config: &Rc<WebSocketConfig>, now: Instant) -> (WebSocketDecoder, WebSocketEncoder) {
         (
             WebSocketDecoder::new(Rc::clone(config), now),
