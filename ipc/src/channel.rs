@@ -265,6 +265,7 @@ mod tests {
         let message = ToMaster::Listening {
             address: "127.0.0.1:1".into(),
             reuse_port: true,
+            protocol: "text".into(),
         };
         worker.send(&message, Some(write.as_fd())).unwrap();
         drop(write);

@@ -18,12 +18,15 @@ pub enum ToMaster {
         /// Why.
         reason: String,
     },
-    /// The process listens at an address of its own. The socket comes along, for safe keeping.
+    /// The process listens at an address of its own: said after every listener that it opened. A socket that is new
+    /// comes along, for safe keeping; one that the master gave (kept or shared) does not.
     Listening {
         /// Where.
         address: String,
         /// Whether the address is shared by `SO_REUSEPORT`.
         reuse_port: bool,
+        /// What is spoken there, as in tables: `http`.
+        protocol: String,
     },
     /// It no longer does; a socket kept for it can go.
     Unlistened {

@@ -148,8 +148,9 @@ mod tests {
                 ToMaster::Listening {
                     address: "a:1".into(),
                     reuse_port: true,
+                    protocol: "text".into(),
                 },
-                b"WH\x01\x01\x06\0\0\0\x02\x03a:1\x01",
+                b"WH\x01\x01\x0b\0\0\0\x02\x03a:1\x01\x04text",
             ),
             (
                 ToMaster::Unlistened {
@@ -239,15 +240,23 @@ mod tests {
 
     #[test]
     fn a_forged_length_takes_no_memory() {
-        // A reason that claims u64::MAX bytes.
-        let bytes = b"WH\x01\x01\x0a\0\0\0\x01\xfd\xff\xff\xff\xff\xff\xff\xff\xff";
-        assert_eq!(ToMaster::from_frame(bytes), Err(EnvelopeError::Body));
+        // A reason that claims u64::MAX bytes, and a protocol that does.
+        let reason = b"WH\x01\x01\x0a\0\0\0\x01\xfd\xff\xff\xff\xff\xff\xff\xff\xff";
+        assert_eq!(ToMaster::from_frame(reason), Err(EnvelopeError::Body));
+        let protocol = b"WH\x01\x01\x0d\0\0\0\x02\x01a\x01\xfd\xff\xff\xff\xff\xff\xff\xff\xff";
+        assert_eq!(ToMaster::from_frame(protocol), Err(EnvelopeError::Body));
     }
 
     #[test]
     fn a_message_past_the_limit_is_refused_by_the_sender() {
         let long = ToMaster::BootFailed {
             reason: "x".repeat(MAX_FRAME),
+        };
+        assert_eq!(long.to_frame(), Err(EnvelopeError::TooLong));
+        let long = ToMaster::Listening {
+            address: "a:1".into(),
+            reuse_port: false,
+            protocol: "x".repeat(MAX_FRAME),
         };
         assert_eq!(long.to_frame(), Err(EnvelopeError::TooLong));
     }

@@ -22,6 +22,8 @@ pub(crate) struct Link {
     /// The application has asked for the end of this process.
     pub(crate) stop_requested: bool,
     closed: bool,
+    /// The end of the link was seen while waiting for an answer, and nobody has been told yet.
+    ended_early: bool,
 }
 
 /// What the master wants.
@@ -42,7 +44,14 @@ impl Link {
             next_id: 0,
             stop_requested: false,
             closed: false,
+            ended_early: false,
         }
+    }
+
+    /// True if orders wait that came while we waited for something else, or the end of the link did. The kernel does
+    /// not tell us of them again.
+    pub(crate) fn has_early(&self) -> bool {
+        !self.early.is_empty() || self.ended_early
     }
 
     /// Tells the master something. Failure means that it is gone, which the end of file will say too.
@@ -53,10 +62,17 @@ impl Link {
     }
 
     /// Gives the master a duplicate of a socket, for this slot's next process.
-    pub(crate) fn keep(&self, address: &Address, socket: &OwnedFd, reuse_port: bool) {
+    pub(crate) fn keep(
+        &self,
+        address: &Address,
+        socket: &OwnedFd,
+        reuse_port: bool,
+        protocol: &'static str,
+    ) {
         let message = ToMaster::Listening {
             address: address.to_string(),
             reuse_port,
+            protocol: protocol.to_owned(),
         };
         if let Err(error) = self.end.send(&message, Some(socket.as_fd())) {
             log::warn!("the master does not keep the socket at {address}: {error}");
@@ -68,6 +84,10 @@ impl Link {
         loop {
             let message = match self.early.pop_front() {
                 Some(message) => message,
+                None if std::mem::take(&mut self.ended_early) => {
+                    self.closed = true;
+                    return Some(Order::Orphaned);
+                }
                 None if self.closed => return None,
                 None => match self.end.recv() {
                     Ok(Received::Message(message, _socket)) => message,
@@ -162,7 +182,7 @@ impl Link {
                     return Err(no_master(address, format!("none within {ANSWER:?}")));
                 }
                 Ok(Received::Closed) => {
-                    self.closed = true;
+                    self.ended_early = !self.closed;
                     return Err(no_master(address, "it has died".to_owned()));
                 }
                 Err(error) => return Err(no_master(address, error.to_string())),

@@ -323,7 +323,7 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
     let backlog = listener.backlog;
     let socket = match sharing {
         Sharing::Plain | Sharing::ReusePort => {
-            kept_or_bound(&address, backlog, sharing == Sharing::ReusePort)?
+            kept_or_bound(&address, backlog, sharing == Sharing::ReusePort, P::NAME)?
         }
         Sharing::Shared => with(|core| core.link.shared(&address, backlog))
             .unwrap_or_else(|| Err(not_here(&address)))?,
@@ -346,6 +346,7 @@ fn kept_or_bound(
     address: &Address,
     backlog: u32,
     reuse_port: bool,
+    protocol: &'static str,
 ) -> Result<OwnedFd, ListenError> {
     if reuse_port && matches!(address, Address::Unix(_)) {
         return Err(ListenError::Misuse {
@@ -361,7 +362,7 @@ fn kept_or_bound(
     if reuse_port && let Some(other) = uninvited(address) {
         return Err(in_use(address, Some(other), true));
     }
-    with(|core| core.link.keep(address, &socket, reuse_port));
+    with(|core| core.link.keep(address, &socket, reuse_port, protocol));
     Ok(socket)
 }
 
