@@ -223,6 +223,8 @@ mod timers;
 mod watch;
 mod worker;
 
+pub use log;
+
 pub use cli::{Args, Cli, UsageError};
 pub use exit::Exit;
 pub use group::Group;
@@ -239,10 +241,11 @@ pub use workhive_worker::{
     Result, SendError, TimerId, Uid, UidError,
 };
 
-/// What a protocol of one's own is made of; see [`Protocol`].
+/// What a protocol of one's own is made of, see [`Protocol`], and types that are rarely named.
 pub mod codec {
     pub use workhive_protocols::{
-        Answer, Blame, EncodeError, Event, Flow, FrameConfig, Goodbye, HttpDate, NoOpening,
-        Protocol, ProtocolError, RawConfig, Step, TextConfig, Wire,
+        Answer, Blame, Body, EncodeError, Event, Flow, FrameConfig, Goodbye, Headers, HttpDate,
+        NoOpening, NotText, Protocol, ProtocolError, RawConfig, Step, TextConfig, Wire, http_date,
+        reason,
     };
 }

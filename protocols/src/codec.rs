@@ -237,8 +237,9 @@ pub type HttpDate = [u8; 29];
 /// Times that the form cannot express (before 1970, after the year 9999) become the start of 1970.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::time::{Duration, SystemTime};
-/// use workhive_protocols::http_date;
+/// use workhive::codec::http_date;
 ///
 /// let date = http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
 /// assert_eq!(&date, b"Sun, 06 Nov 1994 08:49:37 GMT");

@@ -14,8 +14,10 @@ const PREFIX: usize = 4;
 /// been read, before anything is kept.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Frame, FrameConfig, Protocol, Wire};
+/// use workhive::codec::{Event, FrameConfig, Wire, http_date};
+/// use workhive::{Frame, Protocol};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = Frame::open(&Rc::new(FrameConfig::default()), now);
@@ -35,7 +37,8 @@ pub enum Frame {}
 /// Limits of [`Frame`].
 ///
 /// ```
-/// assert_eq!(workhive_protocols::FrameConfig::default().max_message, 10 * 1024 * 1024);
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
+/// assert_eq!(workhive::codec::FrameConfig::default().max_message, 10 * 1024 * 1024);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameConfig {

@@ -9,7 +9,8 @@ use std::fmt;
 /// payload converts: `&str`, `String`, `&[u8]`, `Vec<u8>`.
 ///
 /// ```
-/// use workhive_protocols::Message;
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::Message;
 ///
 /// let message = Message::from("88%");
 /// assert_eq!(message.as_text(), Ok("88%"));

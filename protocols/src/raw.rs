@@ -8,8 +8,10 @@ use crate::{EncodeError, Event, Message, NoOpening, Protocol, ProtocolError, Ste
 /// Plain TCP: whatever one read brought is a message ([`Message::Binary`]), what is sent goes out as it is.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Protocol, Raw, RawConfig, Wire};
+/// use workhive::codec::{Event, RawConfig, Wire, http_date};
+/// use workhive::{Protocol, Raw};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = Raw::open(&Rc::new(RawConfig {}), now);

@@ -14,8 +14,10 @@ use crate::{Answer, EncodeError, Event, Message, NoOpening, Protocol, ProtocolEr
 /// with CR loses it at the peer: this protocol cannot express it.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Protocol, Text, TextConfig, Wire};
+/// use workhive::codec::{Event, TextConfig, Wire, http_date};
+/// use workhive::{Protocol, Text};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = Text::open(&Rc::new(TextConfig::default()), now);
@@ -35,7 +37,8 @@ pub enum Text {}
 /// Limits of [`Text`].
 ///
 /// ```
-/// assert_eq!(workhive_protocols::TextConfig::default().max_message, 10 * 1024 * 1024);
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
+/// assert_eq!(workhive::codec::TextConfig::default().max_message, 10 * 1024 * 1024);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextConfig {

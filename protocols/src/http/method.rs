@@ -5,7 +5,8 @@ use std::fmt;
 /// The method of a request (RFC 9110 section 9, RFC 5789). Methods are case-sensitive: `get` is not `GET`.
 ///
 /// ```
-/// use workhive_protocols::Method;
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::Method;
 ///
 /// assert_eq!(Method::from("GET"), Method::Get);
 /// assert_eq!(Method::from("get"), Method::Other("get"));

@@ -27,8 +27,10 @@ use crate::{EncodeError, Flow, Goodbye, Message, NoOpening, Protocol, ProtocolEr
 /// answered. Broken requests are answered here and never reach the application.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Http, HttpConfig, Protocol, Response, Wire};
+/// use workhive::codec::{Event, Wire, http_date};
+/// use workhive::{Http, HttpConfig, Protocol, Response};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = Http::open(&Rc::new(HttpConfig::default()), now);
@@ -48,7 +50,8 @@ pub enum Http {}
 /// Limits of [`Http`].
 ///
 /// ```
-/// use workhive_protocols::HttpConfig;
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::HttpConfig;
 ///
 /// let mut config = HttpConfig::default();
 /// config.max_message = 64 * 1024;

@@ -10,8 +10,10 @@ use crate::head::{Headers, RequestLine};
 /// It borrows from the connection's input where it can; nothing of it stays behind when it is dropped.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Http, HttpConfig, Method, Protocol, Wire};
+/// use workhive::codec::{Event, Wire, http_date};
+/// use workhive::{Http, HttpConfig, Method, Protocol};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = Http::open(&Rc::new(HttpConfig::default()), now);
@@ -31,7 +33,7 @@ use crate::head::{Headers, RequestLine};
 /// assert_eq!(request.text(), Some("88%"));
 /// assert_eq!(request.trailers().count(), 0);
 /// assert!(request.keep_alive());
-/// # Ok::<(), workhive_protocols::ProtocolError>(())
+/// # Ok::<(), workhive::codec::ProtocolError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
@@ -107,7 +109,8 @@ impl Request<'_> {
     /// The body as bytes of their own; this copies only if the body is still borrowed.
     ///
     /// ```
-    /// fn store(request: workhive_protocols::Request<'_>) -> Vec<u8> {
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// fn store(request: workhive::Request<'_>) -> Vec<u8> {
     ///     request.into_body()
     /// }
     /// ```

@@ -8,7 +8,8 @@ use crate::Message;
 /// The body of a response: made from text or bytes, owned or `'static`.
 ///
 /// ```
-/// use workhive_protocols::Body;
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
+/// use workhive::codec::Body;
 ///
 /// let _: [Body; 3] = ["static".into(), String::from("owned").into(), vec![1, 2, 3].into()];
 /// ```
@@ -63,7 +64,8 @@ impl From<Vec<u8>> for Body {
 /// would break out of their line.
 ///
 /// ```
-/// use workhive_protocols::Response;
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::Response;
 ///
 /// let page = Response::html("<p>88%</p>").header("cache-control", "no-store");
 /// assert_eq!(page.code(), 200);
@@ -82,7 +84,8 @@ impl Response {
     /// An empty response.
     ///
     /// ```
-    /// let response = workhive_protocols::Response::new(204);
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let response = workhive::Response::new(204);
     /// assert!(response.content().is_empty());
     /// ```
     pub const fn new(status: u16) -> Self {
@@ -98,7 +101,8 @@ impl Response {
     /// 200 with `text/plain; charset=utf-8`.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Response::text("Hello, World!").content(), b"Hello, World!");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Response::text("Hello, World!").content(), b"Hello, World!");
     /// ```
     pub fn text(body: impl Into<Cow<'static, str>>) -> Self {
         Self::new(200)
@@ -109,7 +113,8 @@ impl Response {
     /// 200 with `text/html; charset=utf-8`.
     ///
     /// ```
-    /// let page = workhive_protocols::Response::html(format!("<p>{}</p>", 88));
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let page = workhive::Response::html(format!("<p>{}</p>", 88));
     /// assert_eq!(page.content(), b"<p>88</p>");
     /// ```
     pub fn html(body: impl Into<Cow<'static, str>>) -> Self {
@@ -121,7 +126,8 @@ impl Response {
     /// 200 with `application/json`; `text` is sent as it is.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Response::json("[1]").content(), b"[1]");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Response::json("[1]").content(), b"[1]");
     /// ```
     pub fn json(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(200)
@@ -132,7 +138,8 @@ impl Response {
     /// 200 with any content type.
     ///
     /// ```
-    /// let icon = workhive_protocols::Response::bytes("image/png", b"\x89PNG");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let icon = workhive::Response::bytes("image/png", b"\x89PNG");
     /// assert_eq!(icon.content().len(), 4);
     /// ```
     pub fn bytes(content_type: impl Into<Cow<'static, str>>, body: impl Into<Body>) -> Self {
@@ -142,7 +149,8 @@ impl Response {
     /// A response whose body is the status's standard phrase, as plain text; empty where it has none.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Response::status(404).content(), b"Not Found");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Response::status(404).content(), b"Not Found");
     /// ```
     pub fn status(status: u16) -> Self {
         let phrase = reason(status);
@@ -155,7 +163,8 @@ impl Response {
     /// Replaces the status.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Response::json("{}").with_status(201).code(), 201);
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Response::json("{}").with_status(201).code(), 201);
     /// ```
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
@@ -165,7 +174,8 @@ impl Response {
     /// Replaces the content type.
     ///
     /// ```
-    /// let feed = workhive_protocols::Response::new(200).content_type("text/event-stream").stream();
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let feed = workhive::Response::new(200).content_type("text/event-stream").stream();
     /// # assert_eq!(feed.code(), 200);
     /// ```
     pub fn content_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Self {
@@ -176,7 +186,8 @@ impl Response {
     /// Adds a header field. The same name may be added more than once (`Set-Cookie`).
     ///
     /// ```
-    /// let moved = workhive_protocols::Response::new(303).header("location", "/done");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let moved = workhive::Response::new(303).header("location", "/done");
     /// # assert_eq!(moved.code(), 303);
     /// ```
     pub fn header(
@@ -195,7 +206,8 @@ impl Response {
     /// Replaces the body.
     ///
     /// ```
-    /// let response = workhive_protocols::Response::new(202).body("queued");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let response = workhive::Response::new(202).body("queued");
     /// assert_eq!(response.content(), b"queued");
     /// ```
     pub fn body(mut self, body: impl Into<Body>) -> Self {
@@ -207,7 +219,8 @@ impl Response {
     /// Peers that speak HTTP/1.0 get the chunks bare, and the end of the connection as their end.
     ///
     /// ```
-    /// use workhive_protocols::{Chunk, Response};
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// use workhive::{Chunk, Response};
     ///
     /// let head = Response::new(200).content_type("text/event-stream").stream();
     /// let event = Chunk::from("data: 88%\n\n");
@@ -222,7 +235,8 @@ impl Response {
     /// The status.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Response::new(200).code(), 200);
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Response::new(200).code(), 200);
     /// ```
     pub fn code(&self) -> u16 {
         self.status
@@ -231,7 +245,8 @@ impl Response {
     /// The body.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Response::text("hi").content(), b"hi");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Response::text("hi").content(), b"hi");
     /// ```
     pub fn content(&self) -> &[u8] {
         &self.body.0
@@ -241,7 +256,8 @@ impl Response {
 /// A piece of the body of a streamed response. An empty piece sends nothing; the end is [`Chunk::last`].
 ///
 /// ```
-/// use workhive_protocols::Chunk;
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::Chunk;
 ///
 /// let (_middle, _end) = (Chunk::from("88%\n"), Chunk::last());
 /// ```
@@ -255,7 +271,8 @@ impl<'a> Chunk<'a> {
     /// The end of the body.
     ///
     /// ```
-    /// let end = workhive_protocols::Chunk::last();
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let end = workhive::Chunk::last();
     /// # let _ = end;
     /// ```
     pub const fn last() -> Self {
@@ -268,7 +285,8 @@ impl<'a> Chunk<'a> {
     /// This piece, and with it the end of the body.
     ///
     /// ```
-    /// let end = workhive_protocols::Chunk::from("bye").and_last();
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let end = workhive::Chunk::from("bye").and_last();
     /// # let _ = end;
     /// ```
     pub fn and_last(mut self) -> Self {
@@ -315,7 +333,8 @@ impl From<Vec<u8>> for Chunk<'_> {
 /// 200 with `text/html; charset=utf-8`.
 ///
 /// ```
-/// use workhive_protocols::{Chunk, Reply, Response};
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::{Chunk, Reply, Response};
 ///
 /// let _: [Reply; 3] = ["<p>hi</p>".into(), Response::status(404).into(), Chunk::last().into()];
 /// ```

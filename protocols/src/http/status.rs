@@ -3,8 +3,9 @@
 /// The standard reason phrase of a status code (RFC 9110 section 15 and the IANA registry); empty if it has none.
 ///
 /// ```
-/// assert_eq!(workhive_protocols::reason(404), "Not Found");
-/// assert_eq!(workhive_protocols::reason(299), "");
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
+/// assert_eq!(workhive::codec::reason(404), "Not Found");
+/// assert_eq!(workhive::codec::reason(299), "");
 /// ```
 pub fn reason(status: u16) -> &'static str {
     match status {

@@ -22,8 +22,10 @@ pub(super) type Accept = [u8; 28];
 /// path or cookie is welcome is for the application to say, with a [`Verdict`].
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Protocol, Verdict, WebSocket, WebSocketConfig, Wire};
+/// use workhive::codec::{Event, Wire, http_date};
+/// use workhive::{Protocol, Verdict, WebSocket, WebSocketConfig};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = WebSocket::open(&Rc::new(WebSocketConfig::default()), now);
@@ -98,7 +100,8 @@ impl<'a> Handshake<'a> {
 /// An application's answer to a [`Handshake`]. The default accepts.
 ///
 /// ```
-/// use workhive_protocols::Verdict;
+/// # mod workhive { pub use workhive_protocols::*; }
+/// use workhive::Verdict;
 ///
 /// let welcome = Verdict::accept().subprotocol("chat").header("x-node", "3");
 /// let unknown = Verdict::refuse(403).body("log in first");
@@ -115,7 +118,8 @@ impl Verdict {
     /// The connection becomes a WebSocket.
     ///
     /// ```
-    /// assert_eq!(workhive_protocols::Verdict::accept(), Default::default());
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// assert_eq!(workhive::Verdict::accept(), Default::default());
     /// ```
     pub fn accept() -> Self {
         Self::default()
@@ -124,7 +128,8 @@ impl Verdict {
     /// The peer gets an HTTP response with this status (300 to 599), and the connection ends.
     ///
     /// ```
-    /// let verdict = workhive_protocols::Verdict::refuse(401).header("www-authenticate", "Bearer");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let verdict = workhive::Verdict::refuse(401).header("www-authenticate", "Bearer");
     /// # let _ = verdict;
     /// ```
     pub fn refuse(status: u16) -> Self {
@@ -137,7 +142,8 @@ impl Verdict {
     /// One line of text for the peer, with a refusal; without one it has no effect.
     ///
     /// ```
-    /// let verdict = workhive_protocols::Verdict::refuse(403).body("this room is full");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let verdict = workhive::Verdict::refuse(403).body("this room is full");
     /// # let _ = verdict;
     /// ```
     pub fn body(mut self, line: impl Into<Cow<'static, str>>) -> Self {
@@ -151,7 +157,8 @@ impl Verdict {
     /// [`EncodeError::Misuse`].
     ///
     /// ```
-    /// let verdict = workhive_protocols::Verdict::accept().subprotocol("graphql-ws");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let verdict = workhive::Verdict::accept().subprotocol("graphql-ws");
     /// # let _ = verdict;
     /// ```
     pub fn subprotocol(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -163,7 +170,8 @@ impl Verdict {
     /// and fields that belong to the handshake are [`EncodeError::Misuse`].
     ///
     /// ```
-    /// let verdict = workhive_protocols::Verdict::accept().header("set-cookie", "seen=1");
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// let verdict = workhive::Verdict::accept().header("set-cookie", "seen=1");
     /// # let _ = verdict;
     /// ```
     pub fn header(

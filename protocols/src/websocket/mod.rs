@@ -24,8 +24,10 @@ use crate::{EncodeError, Goodbye, Message, Protocol, ProtocolError, Step, Wire};
 /// peers pinged without the application's help.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};
-/// use workhive_protocols::{http_date, Event, Protocol, Verdict, WebSocket, WebSocketConfig, Wire};
+/// use workhive::codec::{Event, Wire, http_date};
+/// use workhive::{Protocol, Verdict, WebSocket, WebSocketConfig};
 ///
 /// let (mut out, now, date) = (Vec::new(), Instant::now(), http_date(SystemTime::UNIX_EPOCH));
 /// let (mut decoder, mut encoder) = WebSocket::open(&Rc::new(WebSocketConfig::default()), now);
@@ -50,8 +52,9 @@ pub enum WebSocket {}
 /// Limits of [`WebSocket`].
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; }
 /// use std::time::Duration;
-/// use workhive_protocols::WebSocketConfig;
+/// use workhive::WebSocketConfig;
 ///
 /// let mut config = WebSocketConfig::default();
 /// config.ping_interval = Some(Duration::from_secs(55));
@@ -96,8 +99,9 @@ impl WebSocket {
     /// The code and reason of the peer's close frame, once it has come; 1005 stands for a frame without a code.
     ///
     /// ```
+    /// # mod workhive { pub use workhive_protocols::*; }
     /// use std::{rc::Rc, time::Instant};
-    /// use workhive_protocols::{Protocol, WebSocket, WebSocketConfig};
+    /// use workhive::{Protocol, WebSocket, WebSocketConfig};
     ///
     /// let (decoder, _) = WebSocket::open(&Rc::new(WebSocketConfig::default()), Instant::now());
     /// assert_eq!(WebSocket::peer_close(&decoder), None);
