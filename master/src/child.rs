@@ -44,13 +44,22 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
         std::process::exit(1);
     }
     // Unmask, the last chore: signals that came since the fork are delivered now, to this process's own dispositions.
-    if let Err(errno) = mask.thread_set_mask() {
+    // Those that the program's loop takes note of stay blocked until the loop is there: before that they would run a
+    // handler that the master has installed, which does nothing in this process, and be lost.
+    if let Err(errno) = held_back(mask).thread_set_mask() {
         log::error!("cannot unblock signals: {errno}");
         std::process::exit(1);
     }
     // A panic must not unwind into the program's main, which believes to be the master.
     let code = std::panic::catch_unwind(AssertUnwindSafe(|| program.run(seat))).unwrap_or(101);
     std::process::exit(i32::from(code));
+}
+
+/// The mask that a program begins with: the master's, and the signals that its loop is to unblock.
+fn held_back(mut mask: SigSet) -> SigSet {
+    mask.add(Signal::SIGTERM);
+    mask.add(Signal::SIGQUIT);
+    mask
 }
 
 /// The chores of a new process, in this order. Signals are blocked all the while.
@@ -69,9 +78,9 @@ fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
     ] {
         sys::ignore(signal)?;
     }
-    // SIGTERM and SIGQUIT keep the handler that the master has installed, which does nothing in this process until
-    // the worker's loop registers for them. Resetting it would break that: signal-hook installs its handler once per
-    // process and does not notice that it is gone (a forked child inherits the notion that it is there).
+    // SIGTERM and SIGQUIT keep the handler that the master has installed. Resetting it would make the worker's loop
+    // deaf to them: signal-hook installs its handler once per process and does not notice that it is gone (a forked
+    // child inherits the notion that it is there).
 
     // The name that ps -o comm, top and the core pattern show.
     if let Ok(name) = CString::new(comm(&seat.place.group, seat.place.slot)) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGQUIT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::{Row, ToMaster, WorkerEnd};
@@ -71,6 +72,8 @@ impl Loop {
         let mut signals = Signals::new([SIGTERM, SIGQUIT])?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        // Blocked since the fork: one that came meanwhile is delivered now, and is not lost.
+        SigSet::from_iter([Signal::SIGTERM, Signal::SIGQUIT]).thread_unblock()?;
         poll.registry().register(
             &mut SourceFd(&control.as_raw_fd()),
             CONTROL,
