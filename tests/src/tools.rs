@@ -37,7 +37,7 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
     clippy::print_stderr,
     reason = "the user has to see that a test did not run"
 )]
-fn skip(why: &str) {
+pub fn skip(why: &str) {
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!ci, "nothing may be skipped here: {why}");
     eprintln!("skipped: {why}");

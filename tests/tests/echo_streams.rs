@@ -111,12 +111,14 @@ fn a_frame_as_long_as_the_limit_comes_back() {
 }
 
 #[test]
-fn a_line_of_16_mib_comes_back() {
+fn a_line_as_long_as_the_limit_comes_back() {
     let (_hive, port) = echo("text", &["--max-message", "64M"]);
-    let sent = ["x".repeat(16 << 20), "\n".to_owned()]
-        .concat()
-        .into_bytes();
-    assert!(exchange(port.addr(), &sent) == sent);
+    for mib in [16, 64] {
+        let sent = ["x".repeat(mib << 20), "\n".to_owned()]
+            .concat()
+            .into_bytes();
+        assert!(exchange(port.addr(), &sent) == sent, "{mib} MiB");
+    }
 }
 
 #[test]

@@ -43,6 +43,12 @@ fn main() -> Exit {
             "The same for the paths of requests",
         )
         .option(
+            "ping",
+            "ADDR",
+            "127.0.0.1:0",
+            "WebSocket with impatient pings",
+        )
+        .option(
             "idle",
             "ADDR",
             "127.0.0.1:0",
