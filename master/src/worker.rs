@@ -229,6 +229,26 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
         self.listener(|listener| listener.idle_timeout(after))
     }
 
+    /// Ends connections that leave a message unfinished for this long: [`Listener::message_timeout`].
+    pub fn message_timeout(self, after: Duration) -> Self {
+        self.listener(|listener| listener.message_timeout(after))
+    }
+
+    /// Drops connections whose peer takes nothing for this long: [`Listener::send_timeout`].
+    pub fn send_timeout(self, after: Duration) -> Self {
+        self.listener(|listener| listener.send_timeout(after))
+    }
+
+    /// How long a half-closed connection waits for the peer's end: [`Listener::linger`].
+    pub fn linger(self, time: Duration) -> Self {
+        self.listener(|listener| listener.linger(time))
+    }
+
+    /// Keeps connections whose peer has closed its sending side: [`Listener::half_open`].
+    pub fn half_open(self, yes: bool) -> Self {
+        self.listener(|listener| listener.half_open(yes))
+    }
+
     /// Called in every process before it accepts. `Err` means that it cannot start; if no process of the group ever
     /// can, `start` fails with this reason.
     ///

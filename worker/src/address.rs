@@ -10,13 +10,14 @@ use std::str::FromStr;
 /// A scheme in front (`http://127.0.0.1:8080`) is split off by [`Address::parse`].
 ///
 /// ```
-/// use workhive_worker::Address;
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::Address;
 ///
 /// let (scheme, address) = Address::parse("http://127.0.0.1:8080")?;
 /// assert_eq!(scheme, Some("http"));
 /// assert_eq!(address.to_string(), "127.0.0.1:8080");
 /// assert!("127.0.0.1".parse::<Address>().is_err());
-/// # Ok::<(), workhive_worker::AddressError>(())
+/// # Ok::<(), workhive::AddressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {

@@ -2,14 +2,23 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::Address;
 
+/// Probes after a minute of silence, and the end after four without an answer: two minutes in all.
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
 /// A listening socket at `address`: non-blocking, close-on-exec, `SO_REUSEADDR`; with `reuse_port` also
-/// `SO_REUSEPORT`, so that several sockets share the address (socket(7)). Accepted TCP connections inherit
-/// `TCP_NODELAY` from it: the loop writes once a turn, so Nagle's algorithm could only add delay.
+/// `SO_REUSEPORT`, so that several sockets share the address (socket(7)). Accepted TCP connections inherit from it
+/// `TCP_NODELAY` (the loop writes once a turn, so Nagle's algorithm could only add delay) and keep-alive probes, by
+/// which a peer that lost its power is noticed (tcp(7)).
 ///
 /// `backlog` is capped by `net.core.somaxconn` (listen(2)).
 ///
@@ -17,7 +26,8 @@ use crate::Address;
 /// `AddrInUse`.
 ///
 /// ```
-/// use workhive_worker::{Address, bind};
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::{Address, bind};
 ///
 /// let socket = bind(&"127.0.0.1:0".parse::<Address>().unwrap(), false, 128)?;
 /// # Ok::<(), std::io::Error>(())
@@ -36,13 +46,19 @@ pub fn bind(address: &Address, reuse_port: bool, backlog: u32) -> io::Result<Own
             }
             socket.bind(&SockAddr::from(*address))?;
             socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_keepalive(
+                &TcpKeepalive::new()
+                    .with_time(KEEPALIVE_AFTER)
+                    .with_interval(KEEPALIVE_EVERY)
+                    .with_retries(KEEPALIVE_PROBES),
+            )?;
             socket
         }
         Address::Unix(path) => {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             let name = SockAddr::unix(path)?;
             if let Err(error) = socket.bind(&name) {
-                if error.kind() != io::ErrorKind::AddrInUse || is_alive(&name) {
+                if error.kind() != io::ErrorKind::AddrInUse || !is_left_over(path, &name) {
                     return Err(error);
                 }
                 std::fs::remove_file(path)?;
@@ -75,8 +91,51 @@ pub fn probe(address: &Address) -> io::Result<()> {
     socket.listen(1)
 }
 
-fn is_alive(name: &SockAddr) -> bool {
-    Socket::new(Domain::UNIX, Type::STREAM, None)
-        .and_then(|socket| socket.connect(name))
-        .is_ok()
+/// True for the socket file of a process that is gone: a socket, at which nobody listens. Everything else at the path,
+/// a file of another type above all, is somebody's and stays.
+fn is_left_over(path: &Path, name: &SockAddr) -> bool {
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if !is_socket {
+        return false;
+    }
+    let Ok(socket) = Socket::new(Domain::UNIX, Type::STREAM, None) else {
+        return false;
+    };
+    // Non-blocking: a live listener whose queue is full says EAGAIN instead of making us wait.
+    let refused = socket
+        .set_nonblocking(true)
+        .and_then(|()| socket.connect(name));
+    refused.is_err_and(|error| error.raw_os_error() == Some(libc::ECONNREFUSED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path) -> Address {
+        Address::Unix(path.to_path_buf())
+    }
+
+    #[test]
+    fn only_a_socket_at_which_nobody_listens_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+
+        std::fs::write(&path, "precious").expect("a file");
+        let error = bind(&at(&path), false, 1).expect_err("a file is no socket");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
+        std::fs::remove_file(&path).expect("removed");
+
+        let datagrams = std::os::unix::net::UnixDatagram::bind(&path).expect("bound");
+        bind(&at(&path), false, 1).expect_err("somebody receives there");
+        drop(datagrams);
+        std::fs::remove_file(&path).expect("removed");
+
+        let first = bind(&at(&path), false, 1).expect("free");
+        bind(&at(&path), false, 1).expect_err("somebody listens there");
+        drop(first);
+        bind(&at(&path), false, 1).expect("left over");
+    }
 }

@@ -8,7 +8,7 @@ use workhive_protocols::{Goodbye, Protocol};
 
 use crate::core::with;
 use crate::entry::{CloseReason, Key, Peer};
-use crate::error::{Result, SendError};
+use crate::error::{BlockingError, Result};
 use crate::handle::{ConnectionId, Handle};
 use crate::process::Process;
 use crate::routing::Hive;
@@ -17,15 +17,16 @@ use crate::uid::Uid;
 /// A connection inside one of its callbacks: protocol `P`, in a worker with state `S`, with data `D` of its own.
 ///
 /// ```
-/// use workhive_protocols::Text;
-/// use workhive_worker::{Conn, Result};
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::Text;
+/// use workhive::{Conn, Result};
 ///
 /// #[derive(Default)]
 /// struct App {
 ///     lines: u64,
 /// }
 ///
-/// fn on_line(conn: &mut Conn<'_, Text, App>, line: workhive_protocols::Message<'_>) -> Result {
+/// fn on_line(conn: &mut Conn<'_, Text, App>, line: workhive::Message<'_>) -> Result {
 ///     conn.state_mut().lines += 1;
 ///     if line.as_bytes() == b"quit" {
 ///         conn.send("bye")?;
@@ -62,8 +63,11 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
     /// Sends a message; it leaves at the end of the turn, in one write with all that was sent before it.
     ///
     /// # Errors
-    /// [`SendError`]: the buffer cannot take it (nothing of it is sent), the connection has ended, or the protocol
-    /// refused it.
+    /// [`SendError`](crate::SendError): the buffer cannot take it (nothing of it is sent), the connection has ended, or
+    /// the protocol refused it.
+    ///
+    /// A message that borrows from the connection itself is sent through its handle:
+    /// `let me = conn.handle(); me.send(conn.data().as_str())`.
     pub fn send<'m>(&mut self, message: impl Into<P::Outgoing<'m>>) -> Result {
         self.handle.send(message)
     }
@@ -90,7 +94,7 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
     }
 
     /// Stops reading, and calling `on_message`, until [`resume_recv`](Self::resume_recv). The peer is slowed down by
-    /// its own full send buffer.
+    /// its own full send buffer. While reading is paused, that the peer has closed is not noticed either.
     pub fn pause_recv(&mut self) {
         self.handle.pause_recv();
     }
@@ -139,6 +143,49 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
     /// State and data at once, for code that changes both.
     pub fn parts(&mut self) -> (&mut S, &mut D) {
         (self.state, self.data)
+    }
+
+    /// Runs `work` on a small pool of threads, for calls that block, and `then` with its result back on this loop, for
+    /// this connection; not at all if it has ended meanwhile. An `Err` from `then` ends the connection like one from
+    /// `on_message`.
+    ///
+    /// While work is outstanding, a peer that has closed its sending side still gets its answer, and a draining process
+    /// waits for it.
+    ///
+    /// # Errors
+    /// [`BlockingError::Full`] if 1,024 pieces of work wait already: tell your peer that you are busy.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// use workhive::{Listener, Text};
+    ///
+    /// let files: Listener<Text> = Listener::<Text>::new("127.0.0.1:0").on_message(|conn, line| {
+    ///     let path = line.as_text()?.to_owned();
+    ///     conn.blocking(
+    ///         move || std::fs::metadata(path).map(|file| file.len()),
+    ///         |conn, size| match size? {
+    ///             Ok(bytes) => conn.send(format!("{bytes} bytes")),
+    ///             Err(error) => conn.send(format!("error: {error}")),
+    ///         },
+    ///     )
+    /// });
+    /// ```
+    pub fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(&mut Conn<'_, P, S, D>, Result<T, BlockingError>) -> Result + 'static,
+    ) -> Result {
+        let key = self.handle.key();
+        crate::pool::submit(work, move |result, state| {
+            crate::turn::finish_work::<P, S, D>(key, state, |conn| then(conn, result));
+            Ok(())
+        })?;
+        with(|core| {
+            if let Some(entry) = core.entry(key) {
+                entry.work += 1;
+            }
+        });
+        Ok(())
     }
 
     /// The process: timers, further listeners, blocking work.
@@ -249,9 +296,4 @@ pub(crate) fn goodbye(code: u16, reason: impl Into<String>) -> Goodbye {
         code,
         reason: reason.into(),
     }
-}
-
-/// A send to nobody.
-pub(crate) fn gone() -> crate::Error {
-    SendError::Gone.into()
 }

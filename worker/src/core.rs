@@ -29,7 +29,7 @@ use crate::pool::{Mail, Pool};
 use crate::process::ErasedTask;
 use crate::routing::Routing;
 use crate::seat::Place;
-use crate::timer::Timers;
+use crate::timer::{TimerId, Timers};
 use crate::wheel::Wheel;
 
 thread_local! {
@@ -88,9 +88,11 @@ pub(crate) struct Core {
     spare: Vec<Vec<u8>>,
     pub(crate) wheel: Wheel<Key>,
     pub(crate) timers: Timers<ErasedTask>,
+    /// The timer whose callback runs.
+    pub(crate) running: Option<TimerId>,
     pub(crate) listening: Listening,
-    /// Who is piped into whom: target to source.
-    pub(crate) feeders: HashMap<Key, Key>,
+    /// Who is piped into whom: target to sources.
+    pub(crate) feeders: HashMap<Key, Vec<Key>>,
     pub(crate) routing: Routing,
     pub(crate) pool: Pool,
     pub(crate) mail: Mail,
@@ -132,6 +134,7 @@ impl Core {
             spare: Vec::new(),
             wheel: Wheel::new(),
             timers: Timers::new(),
+            running: None,
             listening: Listening::new(),
             feeders: HashMap::new(),
             routing,
@@ -158,20 +161,29 @@ impl Core {
 
     /// Enters an accepted connection into the table and watches its socket. Edge-triggered for both directions, so
     /// that one `epoll_ctl` serves for the connection's whole life.
-    pub(crate) fn insert(&mut self, make: impl FnOnce(u64, u64) -> Entry) -> io::Result<Key> {
+    /// A connection that cannot be watched is handed back, to be dropped with the core free.
+    pub(crate) fn insert(
+        &mut self,
+        make: impl FnOnce(u64, u64) -> Entry,
+    ) -> Result<Key, (io::Error, Box<Entry>)> {
         let index = self.entries.vacant_key();
+        let entry = make(self.next_seq, self.clock.now_millis());
+        let Ok(row) = u32::try_from(index) else {
+            let error = io::Error::other("2^32 connections are open");
+            return Err((error, Box::new(entry)));
+        };
         let key = Key {
-            index: u32::try_from(index)
-                .map_err(|_| io::Error::other("2^32 connections are open"))?,
+            index: row,
             seq: self.next_seq,
         };
-        let entry = make(self.next_seq, self.clock.now_millis());
-        if let Some(socket) = &entry.socket {
-            self.registry.register(
+        if let Some(socket) = &entry.socket
+            && let Err(error) = self.registry.register(
                 &mut SourceFd(&socket.as_raw_fd()),
-                Token(seq_bits(key.seq) << 32 | index),
+                Token((seq_bits(key.seq) << 32) | index),
                 Interest::READABLE | Interest::WRITABLE,
-            )?;
+            )
+        {
+            return Err((error, Box::new(entry)));
         }
         self.next_seq += 1;
         self.entries.insert(entry);
@@ -251,10 +263,6 @@ impl Core {
         }
         let waits = entry.has(flag::WAIT);
         entry.clear(flag::WAIT);
-        if entry.has(flag::EOF) {
-            // The peer has half-closed and waited for this answer: look again whether that was all.
-            entry.set(flag::EOF_DUE);
-        }
         self.apply(key, flow);
         if waits {
             self.run_again(key);
@@ -333,6 +341,7 @@ impl Core {
         entry.clear(flag::PAUSED | flag::HELD | flag::WAIT);
         let limit = self.clock.now() + entry.limits.flush_timeout;
         entry.deadline = self.clock.millis(limit);
+        self.leave(key);
         self.run_again(key);
         self.mark_dirty(key);
     }
@@ -348,7 +357,15 @@ impl Core {
         entry.phase = Phase::Ending;
         entry.input = Vec::new();
         entry.deadline = self.clock.millis(now + entry.limits.flush_timeout);
+        self.leave(key);
         self.mark_dirty(key);
+    }
+
+    /// A connection that ends takes no pushes any more. Its uid stays, for `on_close` to see.
+    fn leave(&mut self, key: Key) {
+        if let Some(uid) = self.entry(key).and_then(|entry| entry.uid.clone()) {
+            self.routing.unbind(&uid, key);
+        }
     }
 
     /// Closes the socket now; what has not been sent is lost.
@@ -366,15 +383,20 @@ impl Core {
         entry.out = Vec::new();
         entry.sent = 0;
         entry.input = Vec::new();
-        let (uid, pipe) = (entry.uid.take(), entry.pipe.take());
-        if let Some(uid) = uid {
-            self.routing.unbind(&uid, key);
-        }
-        if let Some(target) = pipe {
-            self.feeders.remove(&target);
+        self.closed.push_back(key);
+        self.leave(key);
+        if let Some(target) = self.unpipe(key)
+            && !self.feeders.contains_key(&target)
+        {
             self.end(target, CloseReason::Local);
         }
-        self.closed.push_back(key);
+        for source in self.feeders.remove(&key).unwrap_or_default() {
+            if let Some(entry) = self.entry(source) {
+                entry.pipe = None;
+                entry.clear(flag::HELD);
+            }
+            self.end(source, CloseReason::Local);
+        }
     }
 
     /// One write of all that waits, and what follows from it.
@@ -395,6 +417,10 @@ impl Core {
                 Ok(len) => {
                     entry.sent += len;
                     entry.last_write = now;
+                    if entry.phase > Phase::Open {
+                        // The last bytes may take long, if only they move.
+                        entry.deadline = now.saturating_add(flush_timeout(entry));
+                    }
                     entry.bytes_written += len as u64;
                     self.counters.bytes_written += len as u64;
                 }
@@ -430,8 +456,9 @@ impl Core {
         let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
-        if entry.has(flag::FULL) {
+        if entry.has(flag::FULL) && entry.phase == Phase::Open {
             entry.clear(flag::FULL);
+            entry.set(flag::NOTICED);
             self.notices.push_back((key, Notice::BufferDrain));
         }
         let held = entry.has(flag::HELD) && entry.pipe.is_none();
@@ -454,18 +481,50 @@ impl Core {
         } else if held {
             self.run_again(key);
         }
-        self.wake_feeder(key);
+        self.wake_feeders(key);
     }
 
     /// Whoever is piped into this connection and was held back may go on.
-    fn wake_feeder(&mut self, key: Key) {
-        if let Some(feeder) = self.feeders.get(&key).copied()
-            && let Some(entry) = self.entry(feeder)
-            && entry.has(flag::HELD)
-        {
-            entry.clear(flag::HELD);
-            self.run_again(feeder);
+    fn wake_feeders(&mut self, key: Key) {
+        if self.feeders.is_empty() {
+            return;
         }
+        for feeder in self.feeders.get(&key).cloned().unwrap_or_default() {
+            if let Some(entry) = self.entry(feeder)
+                && entry.has(flag::HELD)
+            {
+                entry.clear(flag::HELD);
+                self.run_again(feeder);
+            }
+        }
+    }
+
+    /// Lets a connection's bytes go to another one; see [`Conn::pipe`](crate::Conn::pipe).
+    pub(crate) fn pipe(&mut self, source: Key, target: Key) -> Result<(), SendError> {
+        let open =
+            |entry: Option<&mut Entry>| entry.is_some_and(|entry| entry.phase == Phase::Open);
+        if !open(self.entry(target)) || !open(self.entry(source)) {
+            return Err(SendError::Gone);
+        }
+        self.unpipe(source);
+        self.feeders.entry(target).or_default().push(source);
+        if let Some(entry) = self.entry(source) {
+            entry.pipe = Some(target);
+        }
+        self.run_again(source);
+        Ok(())
+    }
+
+    /// Forgets where a connection's bytes go.
+    fn unpipe(&mut self, source: Key) -> Option<Key> {
+        let target = self.entry(source)?.pipe.take()?;
+        if let Some(sources) = self.feeders.get_mut(&target) {
+            sources.retain(|other| *other != source);
+            if sources.is_empty() {
+                self.feeders.remove(&target);
+            }
+        }
+        Some(target)
     }
 
     /// Appends bytes as they are to another connection's output. False if it is gone.
@@ -493,7 +552,8 @@ impl Core {
     pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64) {
         if let Some(entry) = find(&mut self.entries, key) {
             entry.deadline = deadline;
-            entry.armed = self.wheel.arm(key, deadline, entry.armed);
+            let now = self.clock.now_millis();
+            entry.armed = self.wheel.arm(key, deadline, now, entry.armed);
         }
     }
 
@@ -536,6 +596,7 @@ impl Core {
                 Ok(0) => {
                     entry.clear(flag::READABLE);
                     entry.set(flag::EOF);
+                    entry.last_read = now;
                     return Some(Read::End);
                 }
                 Ok(len) => {
@@ -566,6 +627,10 @@ pub(crate) enum Read {
     Nothing,
     End,
     Error(io::Error),
+}
+
+fn flush_timeout(entry: &Entry) -> u64 {
+    u64::try_from(entry.limits.flush_timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The part of a sequence number that fits into a token beside the row: 30 bits, so that the two upper bits are free

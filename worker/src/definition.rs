@@ -35,8 +35,9 @@ impl<P: Protocol> Definition<P> {
     /// Processes that serve at `address`.
     ///
     /// ```
-    /// use workhive_protocols::Text;
-    /// use workhive_worker::Definition;
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// use workhive::Text;
+    /// use workhive::Definition;
     ///
     /// let echo = Definition::<Text>::new("127.0.0.1:5678");
     /// assert_eq!(echo.into_program().protocol(), "text");

@@ -14,6 +14,9 @@ use crate::wheel::NEVER;
 /// How soon a connection that was busy when its time came is looked at again, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 50;
 
+/// Over how long goodbyes are spread that should come at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// A drain that has begun.
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -95,7 +98,15 @@ impl Core {
         };
         entry.encoder.drain();
         entry.set(flag::DRAINING);
-        entry.drain_at = self.clock.millis(now + drain.delay(entry.limits.spread));
+        // Alone in its hive, a process that is replaced no longer gets what is pushed to its uids: their clients should
+        // come to the new one soon.
+        let wanted_elsewhere = self.place.alone && entry.uid.is_some();
+        let delay = if wanted_elsewhere {
+            drain.random.up_to(AT_ONCE)
+        } else {
+            drain.delay(entry.limits.spread)
+        };
+        entry.drain_at = self.clock.millis(now + delay);
         self.mark_dirty(key);
     }
 
@@ -111,6 +122,7 @@ impl Core {
             return;
         };
         let busy = entry.queued() > 0
+            || entry.work > 0
             || !entry.input.is_empty()
             || entry.encoder.owes_answer()
             || !entry

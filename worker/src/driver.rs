@@ -32,6 +32,8 @@ pub(crate) trait Driver {
     fn closed(&mut self, key: Key, reason: &CloseReason, state: &mut dyn Any);
     fn deadline(&self, encoder: &mut dyn AnyEncoder) -> Option<Instant>;
     fn is_idle(&self, encoder: &mut dyn AnyEncoder) -> bool;
+    /// The driver with its types, for those who know them.
+    fn as_any(&mut self) -> &mut dyn Any;
 }
 
 pub(crate) struct Typed<P: Protocol, S, D> {
@@ -49,13 +51,43 @@ impl<P: Protocol, S: 'static, D: 'static> Typed<P, S, D> {
         }
     }
 
+    /// Calls user code for this connection outside of the usual callbacks; an `Err` ends it all the same.
+    pub(crate) fn call(
+        &mut self,
+        name: &'static str,
+        key: Key,
+        state: &mut S,
+        callback: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result,
+    ) {
+        if let Err(error) = guarded(name, key, &mut self.data, state, callback) {
+            self.fail(key, error, state);
+        }
+    }
+
     /// Runs the decoder over `input` until it needs more, or may not go on. Returns how much is done with.
     fn consume(&mut self, key: Key, input: &mut [u8], state: &mut S) -> usize {
         let mut done = 0;
         while done < input.len() {
+            if let Some(target) = piped_to(key) {
+                // A callback has piped this connection: what stands behind its message goes there too.
+                with(|core| core.feed(key, target, &input[done..]));
+                return input.len();
+            }
             match self.step(key, &mut input[done..], state) {
                 Next::Go(consumed) => done += consumed,
                 Next::Stop(consumed) => return done + consumed,
+                Next::Ignored(consumed) => {
+                    done += consumed;
+                    // Nobody will ever answer.
+                    with(|core| {
+                        if core
+                            .entry(key)
+                            .is_some_and(|entry| entry.encoder.owes_answer())
+                        {
+                            core.goodbye(key, &Goodbye::Failure, CloseReason::Local);
+                        }
+                    });
+                }
                 Next::Answer(consumed, verdict) => {
                     done += consumed;
                     if let Err(error) = self.answer(key, verdict, state) {
@@ -97,6 +129,7 @@ impl<P: Protocol, S: 'static, D: 'static> Typed<P, S, D> {
             Event::Progress => Next::Go(consumed),
             Event::Message(message) => match &callbacks.message {
                 // After our goodbye, what the peer said before it heard that no longer counts.
+                None if phase == Phase::Open => Next::Ignored(consumed),
                 Some(callback) if phase == Phase::Open => {
                     let result = guarded("on_message", key, data, state, |conn| {
                         callback(conn, message)
@@ -261,10 +294,17 @@ fn describe(key: Key) -> String {
 enum Next<V> {
     Go(usize),
     Stop(usize),
+    /// A message that no callback wants.
+    Ignored(usize),
     Answer(usize, V),
     Finished,
     Fail(ConnectionError),
     FailProtocol(ProtocolError),
+}
+
+/// Where a connection's bytes go instead of to its codec.
+fn piped_to(key: Key) -> Option<Key> {
+    with(|core| core.entry(key)?.pipe).flatten()
 }
 
 enum Decoded<M, O> {
@@ -290,6 +330,7 @@ fn decode<'a, P: Protocol>(
             entry.set(flag::HELD);
             return Decoded::Stop;
         }
+        let now = core.clock.now_millis();
         let before = entry.out.len();
         let mut wire = Wire::new(&mut entry.out, core.clock.now(), core.clock.date());
         let Some(encoder) = encoder_of::<P>(entry.encoder.as_mut()) else {
@@ -304,6 +345,15 @@ fn decode<'a, P: Protocol>(
             return Decoded::Stop;
         };
         let phase = entry.phase;
+        if !matches!(
+            result,
+            Ok(Step {
+                event: Event::Progress,
+                ..
+            })
+        ) {
+            entry.last_active = now;
+        }
         match &result {
             Ok(Step {
                 event: Event::Message(_),
@@ -497,6 +547,16 @@ impl<P: Protocol, S: 'static, D: 'static> Driver for Typed<P, S, D> {
     }
 
     fn notice(&mut self, key: Key, notice: Notice, state: &mut dyn Any) {
+        let open = with(|core| {
+            let entry = core.entry(key)?;
+            entry.clear(flag::NOTICED);
+            let open = entry.phase == Phase::Open;
+            core.mark_dirty(key);
+            Some(open)
+        });
+        if open.flatten() != Some(true) {
+            return;
+        }
         match notice {
             Notice::BufferFull => self.plain(key, "on_buffer_full", state, |callbacks| {
                 callbacks.buffer_full.as_ref()
@@ -527,6 +587,10 @@ impl<P: Protocol, S: 'static, D: 'static> Driver for Typed<P, S, D> {
         P::deadline(&self.decoder, encoder_of::<P>(encoder)?)
     }
 
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
     fn is_idle(&self, encoder: &mut dyn AnyEncoder) -> bool {
         encoder_of::<P>(encoder).is_none_or(|encoder| P::is_idle(&self.decoder, encoder))
     }
@@ -539,7 +603,6 @@ fn end_of_stream(core: &mut Core, key: Key) {
     };
     match entry.phase {
         Phase::Open => {
-            entry.set(flag::EOF_DUE);
             core.mark_dirty(key);
         }
         Phase::Ending => {}

@@ -49,7 +49,7 @@ pub enum Peer {
 
 impl Peer {
     /// The IP address and port; None for Unix sockets.
-    pub fn ip(&self) -> Option<SocketAddr> {
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) => None,
@@ -109,7 +109,12 @@ pub(crate) struct Limits {
     pub(crate) high_water: usize,
     /// Unfinished bytes that a codec may leave with the loop.
     pub(crate) max_input: usize,
+    /// Nothing but pings and pongs for this long ends the connection.
     pub(crate) idle_timeout: Option<Duration>,
+    /// How long a message may stay unfinished without another byte.
+    pub(crate) message_timeout: Duration,
+    /// The connection stays when the peer has closed its sending side.
+    pub(crate) half_open: bool,
     /// How long a connection lingers after the half-close.
     pub(crate) linger: Duration,
     /// How long the peer may take none of what waits for it.
@@ -142,8 +147,8 @@ pub(crate) mod flag {
     pub(crate) const FULL: u16 = 1 << 9;
     /// Close without lingering once the buffer is empty: both sides have said goodbye.
     pub(crate) const CLOSE: u16 = 1 << 10;
-    /// The end of the peer's stream is to be acted upon at the end of the turn.
-    pub(crate) const EOF_DUE: u16 = 1 << 11;
+    /// `on_buffer_drain` is owed: the application may send more from it.
+    pub(crate) const NOTICED: u16 = 1 << 11;
     /// The process drains: a time is set for this connection's goodbye.
     pub(crate) const DRAINING: u16 = 1 << 12;
 }
@@ -166,8 +171,11 @@ pub(crate) struct Entry {
     pub(crate) deadline: u64,
     pub(crate) armed: Armed,
     pub(crate) last_read: u64,
-    /// Meaningful only while the connection is `BLOCKED`.
     pub(crate) last_write: u64,
+    /// When the peer last said something that counts, pings and pongs not included.
+    pub(crate) last_active: u64,
+    /// Pieces of blocking work of this connection whose results are still to come.
+    pub(crate) work: u32,
     pub(crate) drain_at: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
@@ -203,6 +211,8 @@ impl Entry {
             armed: NEVER,
             last_read: now,
             last_write: now,
+            last_active: now,
+            work: 0,
             drain_at: NEVER,
             bytes_read: 0,
             bytes_written: 0,
@@ -232,13 +242,50 @@ impl Entry {
         self.out.len() - self.sent
     }
 
-    /// When the peer will have taken nothing for too long, in milliseconds; [`NEVER`] while it does.
+    /// True while the peer's silence, or what looks like it, is our own doing: we do not read, or have not yet read
+    /// what may have come, or it is busy taking what we send.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.flags & (flag::PAUSED | flag::HELD | flag::BLOCKED | flag::AGAIN) != 0
+    }
+
+    /// True if somebody on this side still has something for the peer.
+    pub(crate) fn has_more(&self) -> bool {
+        self.queued() > 0
+            || self.has(flag::NOTICED)
+            || self.work > 0
+            || self.limits.half_open
+            || self.encoder.owes_answer()
+    }
+
+    /// When the peer will have taken nothing for too long, in milliseconds; [`NEVER`] while it does, or need not.
     pub(crate) fn send_deadline(&self) -> u64 {
-        if !self.has(flag::BLOCKED) {
+        let since = if self.has(flag::BLOCKED) {
+            self.last_write
+        } else if self.has(flag::EOF) && !self.limits.half_open && self.work == 0 {
+            // It has said all it will say, and an answer is owed that may never come.
+            self.last_write.max(self.last_read)
+        } else {
             return NEVER;
+        };
+        since.saturating_add(millis(self.limits.send_timeout))
+    }
+
+    /// When the peer will have said nothing for too long, in milliseconds, and how long that is.
+    pub(crate) fn silence_deadline(&self) -> (u64, Duration) {
+        let idle = self
+            .limits
+            .idle_timeout
+            .map_or((NEVER, Duration::ZERO), |idle| {
+                (self.last_active.saturating_add(millis(idle)), idle)
+            });
+        if self.input.is_empty() {
+            return idle;
         }
-        let limit = u64::try_from(self.limits.send_timeout.as_millis()).unwrap_or(NEVER);
-        self.last_write.saturating_add(limit)
+        let unfinished = self.limits.message_timeout;
+        idle.min((
+            self.last_read.saturating_add(millis(unfinished)),
+            unfinished,
+        ))
     }
 
     /// True if the peer's bytes may be decoded now.
@@ -291,6 +338,11 @@ pub(crate) fn encoder_of<P: Protocol>(encoder: &mut dyn AnyEncoder) -> Option<&m
         .as_any()
         .downcast_mut::<EncoderOf<P>>()
         .map(|encoder| &mut encoder.0)
+}
+
+/// A time in the unit of the loop's clock.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(NEVER)
 }
 
 /// The earlier of two deadlines, the first of which is in milliseconds already.

@@ -11,13 +11,15 @@ use crate::{Address, AddressError, Holder};
 /// What every callback returns: `Err` closes the connection it was called for, and nothing else.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// Any error, made by `?` out of whatever went wrong.
+/// Any error, made by `?` out of every type that implements [`std::error::Error`]. A text becomes one by
+/// [`Error::msg`], and so does a boxed error: `Error::msg(error.to_string())`.
 ///
 /// The errors of this crate can be found again with [`Error::downcast_ref`]: [`SendError`], [`ListenError`],
 /// [`UidError`], [`BlockingError`].
 ///
 /// ```
-/// use workhive_worker::{Error, Result, SendError};
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::{Error, Result, SendError};
 ///
 /// fn port(text: &str) -> Result<u16> {
 ///     Ok(text.parse()?)
@@ -28,7 +30,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// assert_eq!(Error::msg("no such user").to_string(), "no such user");
 /// ```
 pub struct Error {
-    inner: Box<dyn StdError + 'static>,
+    inner: Box<dyn StdError + Send + Sync + 'static>,
 }
 
 impl Error {
@@ -52,7 +54,7 @@ impl Error {
 
 // `Error` does not implement `std::error::Error` itself: this conversion, which makes `?` work, would then overlap
 // with the identity conversion.
-impl<E: StdError + 'static> From<E> for Error {
+impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         Self {
             inner: Box::new(error),

@@ -15,9 +15,10 @@ use crate::error::{Result, SendError};
 /// sending then is an error, and it never reaches another connection.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
 /// use std::time::Duration;
-/// use workhive_protocols::Text;
-/// use workhive_worker::Listener;
+/// use workhive::Text;
+/// use workhive::Listener;
 ///
 /// let listener: Listener<Text> = Listener::<Text>::new("127.0.0.1:0").on_connect(|conn| {
 ///     let later = conn.handle();
@@ -106,20 +107,8 @@ impl<P: Protocol> Handle<P> {
 
     /// As [`Conn::pipe`](crate::Conn::pipe).
     pub fn pipe<Q: Protocol>(self, target: Handle<Q>) -> Result {
-        with(|core| {
-            let open =
-                |entry: Option<&mut Entry>| entry.is_some_and(|entry| entry.phase == Phase::Open);
-            if !open(core.entry(target.key)) || !open(core.entry(self.key)) {
-                return Err(crate::conn::gone());
-            }
-            core.feeders.insert(target.key, self.key);
-            if let Some(entry) = core.entry(self.key) {
-                entry.pipe = Some(target.key);
-            }
-            core.run_again(self.key);
-            Ok(())
-        })
-        .unwrap_or_else(|| Err(SendError::NotOnLoop.into()))
+        let piped = with(|core| core.pipe(self.key, target.key));
+        Ok(piped.unwrap_or(Err(SendError::NotOnLoop))?)
     }
 
     /// True while messages can be sent to it.

@@ -54,11 +54,12 @@ impl fmt::Display for Holder {
 /// None if there is none, or if it belongs to somebody whose descriptors we may not see.
 ///
 /// ```
-/// use workhive_worker::{Address, holder};
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::{Address, holder};
 ///
 /// let nobody: Address = "127.0.0.1:1".parse()?;
 /// assert_eq!(holder(&nobody, |_pid| None), None);
-/// # Ok::<(), workhive_worker::AddressError>(())
+/// # Ok::<(), workhive::AddressError>(())
 /// ```
 pub fn holder(address: &Address, sibling: impl Fn(u32) -> Option<(String, u16)>) -> Option<Holder> {
     let sockets = listening_inodes(address);

@@ -74,8 +74,9 @@ pub(crate) enum Sharing {
 /// process opens with [`Process::listen`](crate::Process::listen).
 ///
 /// ```
-/// use workhive_worker::Listener;
-/// use workhive_protocols::Text;
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::Listener;
+/// use workhive::Text;
 ///
 /// let echo: Listener<Text> = Listener::<Text>::new("127.0.0.1:5678")
 ///     .reuse_port(true)
@@ -117,8 +118,10 @@ impl<P: Protocol> Listener<P> {
                 spread: P::SPREAD,
                 max_send_buffer: MIB,
                 high_water: MIB / 4,
-                max_input: 16 * MIB,
+                max_input: 0, // known when the configuration is
                 idle_timeout: None,
+                message_timeout: Duration::from_mins(1),
+                half_open: false,
                 linger: Duration::from_secs(1),
                 send_timeout: Duration::from_mins(1),
                 flush_timeout: Duration::from_secs(10),
@@ -159,7 +162,7 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
         }
     }
 
-    /// Length of the accept queue in connections; [`DEFAULT_BACKLOG`] unless set.
+    /// Length of the accept queue in connections; 4096 unless set.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
@@ -168,8 +171,9 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     /// Changes the protocol's limits and options.
     ///
     /// ```
-    /// # use workhive_worker::Listener;
-    /// # use workhive_protocols::Http;
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::Listener;
+    /// # use workhive::Http;
     /// let listener: Listener<Http> =
     ///     Listener::<Http>::new("127.0.0.1:0").configure(|http| http.max_message = 1024);
     /// ```
@@ -187,8 +191,9 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
         self
     }
 
-    /// Ends connections from which nothing was received for this long; never, unless set. HTTP's and WebSocket's
-    /// own timeouts are set by [`configure`](Self::configure).
+    /// Ends connections from which no message, and no part of one, was received for this long; never, unless set.
+    /// WebSocket's pings and pongs do not count: a client that only keeps its connection alive is idle. HTTP's and
+    /// WebSocket's own timeouts are set by [`configure`](Self::configure).
     pub fn idle_timeout(mut self, after: Duration) -> Self {
         self.limits.idle_timeout = Some(after);
         self
@@ -197,6 +202,22 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     /// Drops connections whose peer takes none of what waits for it for this long; 60 s unless set.
     pub fn send_timeout(mut self, after: Duration) -> Self {
         self.limits.send_timeout = after;
+        self
+    }
+
+    /// Ends connections that leave a message unfinished without sending another byte for this long; a minute unless
+    /// set. For [`Text`](workhive_protocols::Text), [`Frame`](workhive_protocols::Frame) and protocols of one's own;
+    /// HTTP and WebSocket have timeouts of their own.
+    pub fn message_timeout(mut self, after: Duration) -> Self {
+        self.limits.message_timeout = after;
+        self
+    }
+
+    /// With `true`, a connection stays when the peer has closed its sending side, until this side ends it. Otherwise it
+    /// ends as soon as what waits for the peer has been sent, and what it is owed has been answered: an HTTP response, a
+    /// result of [`Conn::blocking`].
+    pub fn half_open(mut self, yes: bool) -> Self {
+        self.limits.half_open = yes;
         self
     }
 
@@ -210,8 +231,9 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     /// are set, since it changes their type.
     ///
     /// ```
-    /// # use workhive_worker::Listener;
-    /// # use workhive_protocols::Text;
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::Listener;
+    /// # use workhive::Text;
     /// let counting: Listener<Text, (), u32> = Listener::<Text>::new("127.0.0.1:0")
     ///     .data(|| 0u32)
     ///     .on_message(|conn, _line| {
@@ -343,7 +365,8 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
         self.backlog
     }
 
-    pub(crate) fn into_plan(self) -> Rc<Plan<P, S, D>> {
+    pub(crate) fn into_plan(mut self) -> Rc<Plan<P, S, D>> {
+        self.limits.max_input = P::max_unfinished(&self.config);
         Rc::new(Plan {
             config: Rc::new(self.config),
             limits: Rc::new(self.limits),
@@ -359,8 +382,9 @@ impl<S: 'static, D: 'static> Listener<WebSocket, S, D> {
     /// the RFC is accepted.
     ///
     /// ```
-    /// # use workhive_worker::Listener;
-    /// # use workhive_protocols::{Verdict, WebSocket};
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::Listener;
+    /// # use workhive::{Verdict, WebSocket};
     /// let listener: Listener<WebSocket> = Listener::<WebSocket>::new("127.0.0.1:0")
     ///     .on_websocket_connect(|_conn, request| {
     ///         Ok(if request.path() == "/chat" { Verdict::accept() } else { Verdict::refuse(404) })

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -160,12 +161,15 @@ impl Core {
         if open.watched || open.paused {
             return Ok(());
         }
+        // Taken back below: without it a failure would leave the process deaf for good.
+        open.retry_at = Some(self.clock.now() + REST);
         watch(
             &self.registry,
             open.acceptor.as_fd(),
             Token(LISTENER | index),
             open.exclusive,
         )?;
+        open.retry_at = None;
         open.watched = true;
         open.since_rearm = 0;
         Ok(())
@@ -287,7 +291,10 @@ fn accept_up_to(index: usize, budget: u32, begin: &mut dyn FnMut(Key)) -> u32 {
         let now = with(|core| core.clock.now()).unwrap_or_else(Instant::now);
         let limits = plan.limits();
         // Runs the protocol's and the user's constructors, with the core free.
-        let (driver, encoder) = plan.connect(now);
+        let Ok((driver, encoder)) = catch_unwind(AssertUnwindSafe(|| plan.connect(now))) else {
+            log::error!("a connection's data could not be made: it is closed");
+            continue;
+        };
         let key = with(|core| {
             core.insert(|seq, millis| {
                 Entry::new(seq, socket, peer, limits, driver, encoder, millis)
@@ -295,7 +302,7 @@ fn accept_up_to(index: usize, budget: u32, begin: &mut dyn FnMut(Key)) -> u32 {
         });
         match key {
             Some(Ok(key)) => begin(key),
-            Some(Err(error)) => log::error!("a connection cannot be watched: {error}"),
+            Some(Err((error, _entry))) => log::error!("a connection cannot be watched: {error}"),
             None => return taken,
         }
     }

@@ -12,8 +12,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use mio::Waker;
 use slab::Slab;
 
+use crate::core::with;
 use crate::driver::panic_text;
-use crate::error::{BlockingError, Result};
+use crate::error::{BlockingError, Result, SendError};
 use crate::process::Process;
 
 /// Threads of the pool. They only wait for slow calls, so they are not tied to the number of cores.
@@ -26,6 +27,28 @@ const LETTERS: usize = 65_536;
 type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 type Answer = std::result::Result<Box<dyn Any + Send>, String>;
 type Finish = Box<dyn FnOnce(Answer, &mut dyn Any) -> Result>;
+type Refused = (BlockingError, Work, Finish);
+
+/// Queues work for this thread's pool; `then` gets what it returned, with the worker's state.
+pub(crate) fn submit<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    then: impl FnOnce(std::result::Result<T, BlockingError>, &mut dyn Any) -> Result + 'static,
+) -> Result {
+    let work: Work = Box::new(move || Box::new(work()));
+    let finish: Finish = Box::new(move |answer, state| {
+        let result = match answer.map(<Box<dyn Any + Send>>::downcast::<T>) {
+            Ok(Ok(value)) => Ok(*value),
+            Ok(Err(_)) => Err(BlockingError::Ended),
+            Err(what) => Err(BlockingError::Panicked { what }),
+        };
+        then(result, state)
+    });
+    match with(|core| core.pool.submit(work, finish)) {
+        Some(Ok(())) => Ok(()),
+        Some(Err((refused, _work, _finish))) => Err(refused.into()),
+        None => Err(SendError::NotOnLoop.into()),
+    }
+}
 
 /// The threads, started when first needed: long after the fork, in the process that uses them.
 pub(crate) struct Pool {
@@ -57,25 +80,29 @@ impl Pool {
         Ok(self.threads.insert(threads))
     }
 
-    /// Queues `work`; `finish` runs on the loop with what it returned.
-    pub(crate) fn submit(
-        &mut self,
-        work: Work,
-        finish: Finish,
-    ) -> std::result::Result<(), (BlockingError, Finish)> {
+    /// Queues `work`; `finish` runs on the loop with what it returned. What is refused is handed back, so that what it
+    /// captured is dropped with the core free.
+    fn submit(&mut self, work: Work, finish: Finish) -> std::result::Result<(), Refused> {
         let ticket = self.finish.insert(finish);
-        let refused = match self.threads() {
-            Err(error) => BlockingError::Threads {
-                why: error.to_string(),
-            },
+        let (refused, work) = match self.threads() {
+            Err(error) => {
+                let why = error.to_string();
+                (BlockingError::Threads { why }, work)
+            }
             Ok(threads) => match threads.jobs.try_send((ticket, work)) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(_)) => BlockingError::Full { max: QUEUE },
-                Err(TrySendError::Disconnected(_)) => BlockingError::Ended,
+                Err(TrySendError::Full((_, work))) => (BlockingError::Full { max: QUEUE }, work),
+                Err(TrySendError::Disconnected((_, work))) => (BlockingError::Ended, work),
             },
         };
-        // Handed back, so that what it captured is dropped outside of the loop's borrow.
-        Err((refused, self.finish.remove(ticket)))
+        Err((refused, work, self.finish.remove(ticket)))
+    }
+
+    /// How many results wait.
+    pub(crate) fn finished(&self) -> usize {
+        self.threads
+            .as_ref()
+            .map_or(0, |threads| threads.results.len())
     }
 
     /// The next piece of work that is finished.
@@ -130,6 +157,11 @@ impl Mail {
         self.receiver.try_recv().ok()
     }
 
+    /// How many letters wait.
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
     pub(crate) fn mailbox<S>(&self) -> Mailbox<S> {
         Mailbox {
             waker: Arc::clone(&self.waker),
@@ -142,7 +174,8 @@ impl Mail {
 /// A way to a worker's loop from any thread: what is posted runs there, with the worker's state.
 ///
 /// ```no_run
-/// # fn example(process: &mut workhive_worker::Process<'_, Vec<String>>) -> workhive_worker::Result {
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// # fn example(process: &mut workhive::Process<'_, Vec<String>>) -> workhive::Result {
 /// let mailbox = process.mailbox()?;
 /// std::thread::spawn(move || {
 ///     let line = "computed elsewhere".to_owned();

@@ -26,9 +26,10 @@ pub(crate) type ErasedTask = Box<dyn FnMut(&mut dyn Any) -> Result>;
 /// The worker process inside one of its callbacks, with its state `S`.
 ///
 /// ```
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
 /// use std::time::Duration;
-/// use workhive_protocols::Text;
-/// use workhive_worker::{Listener, Process, Result};
+/// use workhive::Text;
+/// use workhive::{Listener, Process, Result};
 ///
 /// fn on_worker_start(worker: &mut Process<'_, u64>) -> Result {
 ///     if worker.slot() == 0 {
@@ -118,8 +119,9 @@ impl<'a, S: 'static> Process<'a, S> {
     /// its callbacks use the state.
     ///
     /// ```
-    /// # use workhive_protocols::Text;
-    /// # fn example(worker: &mut workhive_worker::Process<'_, Vec<String>>) -> workhive_worker::Result {
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::Text;
+    /// # fn example(worker: &mut workhive::Process<'_, Vec<String>>) -> workhive::Result {
     /// let lines = worker.listener::<Text>("127.0.0.1:5678").on_message(|conn, line| {
     ///     conn.state_mut().push(line.as_text()?.to_owned());
     ///     Ok(())
@@ -178,7 +180,8 @@ impl<'a, S: 'static> Process<'a, S> {
     }
 
     /// Calls `task` every `period`, first after one period. It does not drift; periods that the loop missed are
-    /// skipped. A period of zero counts as one millisecond.
+    /// skipped. A period of zero counts as one millisecond. It goes on after an `Err`, which is logged, until it is
+    /// cancelled.
     ///
     /// # Errors
     /// As [`after`](Self::after).
@@ -201,26 +204,46 @@ impl<'a, S: 'static> Process<'a, S> {
         with(|core| core.timers.cancel(timer)).is_some_and(|cancelled| cancelled.found())
     }
 
+    /// Inside the callback of a timer: stops this timer. False anywhere else.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # fn example(worker: &mut workhive::Process<'_, u32>) -> workhive::Result {
+    /// worker.every(std::time::Duration::from_secs(1), |worker| {
+    ///     *worker.state_mut() += 1;
+    ///     if *worker.state() == 10 {
+    ///         worker.cancel_this_timer();
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel_this_timer(&mut self) -> bool {
+        match with(|core| core.running).flatten() {
+            Some(timer) => self.cancel(timer),
+            None => false,
+        }
+    }
+
     /// Runs `work` on a small pool of threads, for calls that block (files, databases, name resolution), and `then`
-    /// with its result back on this loop.
+    /// with its result back on this loop. An `Err` from `then` is logged; where the work is done for a connection,
+    /// [`Conn::blocking`](crate::Conn::blocking) ends that connection instead.
     ///
     /// # Errors
     /// [`BlockingError::Full`] if 1,024 pieces of work wait already: tell your peer that you are busy.
     ///
     /// ```
-    /// # use workhive_protocols::Text;
-    /// # use workhive_worker::Listener;
-    /// let files: Listener<Text> = Listener::<Text>::new("127.0.0.1:0").on_message(|conn, line| {
-    ///     let path = line.as_text()?.to_owned();
-    ///     let reply = conn.handle();
-    ///     conn.process().blocking(
-    ///         move || std::fs::metadata(path).map(|file| file.len()),
-    ///         move |_process, size| match size? {
-    ///             Ok(bytes) => reply.send(format!("{bytes} bytes")),
-    ///             Err(error) => reply.send(format!("error: {error}")),
-    ///         },
-    ///     )
-    /// });
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # fn example(worker: &mut workhive::Process<'_, Vec<String>>) -> workhive::Result {
+    /// worker.blocking(
+    ///     || std::fs::read_to_string("motd.txt"),
+    ///     |worker, motd| {
+    ///         worker.state_mut().push(motd??);
+    ///         Ok(())
+    ///     },
+    /// )
+    /// # }
     /// ```
     pub fn blocking<T: Send + 'static>(
         &mut self,
@@ -228,25 +251,10 @@ impl<'a, S: 'static> Process<'a, S> {
         then: impl FnOnce(&mut Process<'_, S>, std::result::Result<T, BlockingError>) -> Result
         + 'static,
     ) -> Result {
-        let work = Box::new(move || Box::new(work()) as Box<dyn Any + Send>);
-        let finish = Box::new(
-            move |answer: std::result::Result<Box<dyn Any + Send>, String>, state: &mut dyn Any| {
-                let Some(state) = downcast(state) else {
-                    return Ok(());
-                };
-                let result = match answer.map(<Box<dyn Any + Send>>::downcast::<T>) {
-                    Ok(Ok(value)) => Ok(*value),
-                    Ok(Err(_)) => Err(BlockingError::Ended),
-                    Err(what) => Err(BlockingError::Panicked { what }),
-                };
-                then(&mut Process::new(state), result)
-            },
-        );
-        match with(|core| core.pool.submit(work, finish)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err((refused, _finish))) => Err(refused.into()),
-            None => Err(SendError::NotOnLoop.into()),
-        }
+        crate::pool::submit(work, move |result, state| match downcast(state) {
+            Some(state) => then(&mut Process::new(state), result),
+            None => Ok(()),
+        })
     }
 
     /// A way to this loop from other threads.
@@ -276,8 +284,9 @@ impl<'a, S: 'static> Process<'a, S> {
     /// Sends one message to every open connection in `targets`, and returns how many took it.
     ///
     /// ```
-    /// # use workhive_protocols::WebSocket;
-    /// # use workhive_worker::{Handle, Process};
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::WebSocket;
+    /// # use workhive::{Handle, Process};
     /// # fn example(worker: &mut Process<'_, Vec<Handle<WebSocket>>>) {
     /// let everyone = worker.state().clone();
     /// let reached = worker.send_each(&everyone, "the bell rings");

@@ -18,6 +18,7 @@ pub(crate) struct Routing {
     uids: HashMap<Uid, Vec<Key>>,
     inbox: VecDeque<Push>,
     inbox_bytes: usize,
+    next_serial: u64,
     /// Whether this process is the whole hive.
     alone: bool,
 }
@@ -28,6 +29,7 @@ const INBOX_BYTES: usize = 16 * 1024 * 1024;
 type Then = Box<dyn FnOnce(Outcome) -> Result>;
 
 struct Push {
+    serial: u64,
     uid: Option<Uid>,
     payload: Message<'static>,
     then: Option<Then>,
@@ -46,6 +48,7 @@ impl Routing {
             uids: HashMap::new(),
             inbox: VecDeque::new(),
             inbox_bytes: 0,
+            next_serial: 0,
             alone,
         }
     }
@@ -102,8 +105,9 @@ fn deliver_one(core: &mut Core) -> Option<(Outcome, Option<Then>)> {
 /// The whole hive, as seen from one of its processes: what can be pushed to whom.
 ///
 /// ```
-/// use workhive_protocols::{Text, WebSocket};
-/// use workhive_worker::Listener;
+/// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+/// use workhive::{Text, WebSocket};
+/// use workhive::Listener;
 ///
 /// let clients: Listener<WebSocket> = Listener::<WebSocket>::new("127.0.0.1:0")
 ///     .on_message(|conn, message| conn.bind_uid(message.as_text()?));
@@ -138,8 +142,9 @@ impl Hive {
     ) -> Pending {
         let (): () = self.private;
         let payload = payload.into().into_owned();
-        with(|core| {
+        let serial = with(|core| {
             let routing = &mut core.routing;
+            routing.next_serial += 1;
             let refused = if !routing.alone {
                 Some(Refusal::ManyProcesses)
             } else if routing.inbox_bytes + payload.len() > INBOX_BYTES {
@@ -155,13 +160,15 @@ impl Hive {
             };
             routing.inbox_bytes += payload.len();
             routing.inbox.push_back(Push {
+                serial: routing.next_serial,
                 uid: Uid::new(uid).ok(),
                 payload,
                 then: None,
                 refused,
             });
+            routing.next_serial
         });
-        Pending { private: () }
+        Pending { serial }
     }
 
     /// Whether a live connection of this process has the uid.
@@ -206,20 +213,22 @@ impl Hive {
 /// A push on its way.
 #[derive(Debug)]
 pub struct Pending {
-    private: (),
+    /// None if there was no loop to issue it on.
+    serial: Option<u64>,
 }
 
 impl Pending {
-    /// Calls `then` with the outcome, later, on this loop. An `Err` from it is logged.
+    /// Calls `then` with the outcome, later, on this loop. An `Err` from it is logged. To be called before the callback
+    /// returns in which the push was issued; later there is no outcome any more, and `then` is not called.
     pub fn then(self, then: impl FnOnce(Outcome) -> Result + 'static) {
-        let (): () = self.private;
         let mut then: Option<Then> = Some(Box::new(then));
-        // A push is made and asked about in one expression: it is the last one.
         with(|core| {
-            if let Some(push) = core.routing.inbox.back_mut() {
+            let mut inbox = core.routing.inbox.iter_mut().rev();
+            if let Some(push) = inbox.find(|push| Some(push.serial) == self.serial) {
                 push.then = then.take();
             }
         });
+        // If it found no place it is dropped here, with the core free.
     }
 }
 

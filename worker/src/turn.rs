@@ -18,13 +18,15 @@ use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::{SIGQUIT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::{Row, ToMaster, WorkerEnd};
+use workhive_protocols::Protocol;
 
 use crate::clock::Clock;
+use crate::conn::Conn;
 use crate::core::{Core, find, install, with};
 use crate::drain;
-use crate::driver::{Driver, panic_text};
-use crate::entry::{CloseReason, Key, Phase, earlier, flag};
-use crate::error::ConnectionError;
+use crate::driver::{Driver, Typed, panic_text};
+use crate::entry::{CloseReason, Key, Peer, Phase, earlier, flag};
+use crate::error::{ConnectionError, Result};
 use crate::link::{Link, Order};
 use crate::listening::{self, LISTENER};
 use crate::pool::{Mail, Pool};
@@ -126,6 +128,9 @@ impl Loop {
                 || !core.closed.is_empty()
                 || !core.notices.is_empty()
                 || core.routing.has_work()
+                || core.mail.len() > 0
+                || core.pool.finished() > 0
+                || core.link.has_early()
                 || core.link.stop_requested;
             if busy {
                 return Some(Duration::ZERO);
@@ -151,6 +156,9 @@ impl Loop {
     }
 
     fn run_sockets(&mut self, events: &Events, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
+        if with(|core| core.link.has_early()) == Some(true) {
+            self.obey(state, reload);
+        }
         for event in events {
             match event.token() {
                 CONTROL => self.obey(state, reload),
@@ -205,9 +213,11 @@ impl Loop {
                 entry.clear(flag::BLOCKED);
                 core.mark_dirty(key);
             }
-            // A reset must not wait until somebody resumes reading.
+            // A reset must not wait until somebody resumes reading. (A Unix peer that just closes looks like one in the
+            // second way, and may have left us something to read.)
             let entry = core.entry(key)?;
-            if event.is_error() || (event.is_write_closed() && event.is_read_closed()) {
+            let gone = event.is_write_closed() && event.is_read_closed();
+            if event.is_error() || (gone && !matches!(entry.peer, Peer::Unix(_))) {
                 let unread = !entry.may_decode() && entry.phase == Phase::Open;
                 if unread {
                     return Some((key, true));
@@ -266,7 +276,9 @@ fn run_timers(state: &mut dyn Any) {
             break;
         };
         let (Task::Once(run) | Task::Every(_, run)) = &mut task;
+        with(|core| core.running = Some(id));
         guard("a timer", || run(state));
+        with(|core| core.running = None);
         // Dropped here, with the core free, if it is over.
         let _over = with(|core| core.timers.done(id, due, core.clock.now(), task));
     }
@@ -341,11 +353,11 @@ impl Core {
             self.flush(key);
         }
         if let Some(entry) = self.entry(key)
-            && entry.has(flag::EOF_DUE)
+            && entry.has(flag::EOF)
             && entry.phase == Phase::Open
         {
-            entry.clear(flag::EOF_DUE);
-            if !entry.encoder.owes_answer() {
+            // A peer that sends no more is served as long as there is something for it.
+            if !entry.has_more() {
                 self.end(key, CloseReason::Peer);
                 self.settle(key);
                 return;
@@ -358,19 +370,15 @@ impl Core {
         if entry.phase == Phase::Open
             && let Some(driver) = &entry.driver
         {
-            let protocol = driver.deadline(entry.encoder.as_mut());
-            deadline = earlier(entry.drain_at, protocol, &self.clock);
-            if let Some(idle) = entry.limits.idle_timeout {
-                let idle = u64::try_from(idle.as_millis()).unwrap_or(NEVER);
-                deadline = deadline.min(entry.last_read.saturating_add(idle));
+            deadline = entry.drain_at.min(entry.send_deadline());
+            // While we do not read, or have yet to read, the peer cannot be blamed for its silence. And while it takes
+            // what we send, it is alive.
+            if !entry.is_excused() {
+                let protocol = driver.deadline(entry.encoder.as_mut());
+                deadline = earlier(deadline, protocol, &self.clock).min(entry.silence_deadline().0);
             }
-            if entry.has(flag::BLOCKED) {
-                deadline = deadline.min(entry.send_deadline());
-            }
-            // While the application does not let us read, the peer cannot be blamed for its silence.
-            if entry.has(flag::PAUSED) {
-                deadline = entry.drain_at.min(entry.send_deadline());
-            }
+            // A codec whose deadline has passed for good is asked again with each tick, not with each turn.
+            deadline = deadline.max(self.clock.now_millis() + 1);
         }
         self.set_deadline(key, deadline);
     }
@@ -389,15 +397,11 @@ fn expire(key: Key, state: &mut dyn Any) {
         let now = core.clock.now_millis();
         let entry = core.entry(key)?;
         Some(match entry.phase {
-            Phase::Open => match entry.limits.idle_timeout {
+            Phase::Open => match entry.silence_deadline() {
                 _ if entry.drain_at <= now => Due::Drain,
-                _ if entry.has(flag::BLOCKED) && entry.send_deadline() <= now => Due::Stalled,
-                _ if entry.has(flag::PAUSED) => return None,
-                Some(idle)
-                    if u128::from(now.saturating_sub(entry.last_read)) >= idle.as_millis() =>
-                {
-                    Due::Idle(idle)
-                }
+                _ if entry.send_deadline() <= now => Due::Stalled,
+                _ if entry.is_excused() => return None,
+                (at, silence) if at <= now => Due::Idle(silence),
                 _ => Due::Protocol,
             },
             Phase::Closed => return None,
@@ -472,14 +476,45 @@ fn reap(state: &mut dyn Any) {
     }
 }
 
-/// Results of blocking work, and letters from other threads.
+/// Results of blocking work, and letters from other threads: those that wait now, so that a letter that posts another
+/// one does not stop the loop.
 fn run_finished_work(state: &mut dyn Any) {
-    while let Some((finish, answer)) = with(|core| core.pool.next()).flatten() {
-        guard("the result of blocking work", || finish(answer, state));
+    for _ in 0..with(|core| core.pool.finished()).unwrap_or(0) {
+        if let Some((finish, answer)) = with(|core| core.pool.next()).flatten() {
+            guard("the result of blocking work", || finish(answer, state));
+        }
     }
-    while let Some(letter) = with(|core| core.mail.next()).flatten() {
-        guard("a letter", || letter(state));
+    for _ in 0..with(|core| core.mail.len()).unwrap_or(0) {
+        if let Some(letter) = with(|core| core.mail.next()).flatten() {
+            guard("a letter", || letter(state));
+        }
     }
+}
+
+/// Blocking work of a connection is done: calls `then` for it, if it still exists.
+pub(crate) fn finish_work<P: Protocol, S: 'static, D: 'static>(
+    key: Key,
+    state: &mut dyn Any,
+    then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result,
+) {
+    let open = with(|core| {
+        let entry = core.entry(key)?;
+        entry.work = entry.work.saturating_sub(1);
+        let open = entry.phase == Phase::Open;
+        core.mark_dirty(key);
+        Some(open)
+    });
+    if open.flatten() != Some(true) {
+        return;
+    }
+    dispatch(key, |driver| {
+        if let (Some(driver), Some(state)) = (
+            driver.as_any().downcast_mut::<Typed<P, S, D>>(),
+            state.downcast_mut::<S>(),
+        ) {
+            driver.call("the result of blocking work", key, state, then);
+        }
+    });
 }
 
 fn monotonic_millis() -> u64 {

@@ -17,7 +17,8 @@ impl Uid {
     /// Checks the length.
     ///
     /// ```
-    /// use workhive_worker::{Uid, UidError};
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// use workhive::{Uid, UidError};
     ///
     /// assert_eq!(&*Uid::new("u1")?, b"u1");
     /// assert_eq!(Uid::new(""), Err(UidError::Length { len: 0 }));

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 /// Milliseconds of one tick. A deadline fires at the end of its tick: at most this much late, never early.
 const TICK_MS: u64 = 64;
 
+/// A key is entered at most this many ticks ahead, about a minute, and again when it comes up. So the entries of
+/// connections that have ended are gone after a minute, however long their timeouts were.
+const FAR: u64 = 1000;
+
 /// "No deadline", for [`Armed`] and for milliseconds.
 pub(crate) const NEVER: u64 = u64::MAX;
 
@@ -30,11 +34,11 @@ impl<K> Wheel<K> {
     }
 
     /// Sees to it that `key` comes up at `deadline` (milliseconds) or before, and returns its new tick.
-    pub(crate) fn arm(&mut self, key: K, deadline: u64, armed: Armed) -> Armed {
+    pub(crate) fn arm(&mut self, key: K, deadline: u64, now: u64, armed: Armed) -> Armed {
         if deadline == NEVER {
             return armed;
         }
-        let tick = deadline / TICK_MS;
+        let tick = (deadline / TICK_MS).min(now / TICK_MS + FAR);
         if armed <= tick {
             return armed;
         }
@@ -66,7 +70,7 @@ mod tests {
     #[test]
     fn a_key_comes_up_after_its_deadline_and_never_before() {
         let mut wheel = Wheel::new();
-        let armed = wheel.arm("a", 1000, NEVER);
+        let armed = wheel.arm("a", 1000, 0, NEVER);
         assert!(wheel.pop(1000).is_none());
         let due = wheel.next().expect("one bucket");
         assert!((1000..1000 + TICK_MS).contains(&(due - 1)));
@@ -77,16 +81,16 @@ mod tests {
     #[test]
     fn a_later_deadline_leaves_the_entry_where_it_is() {
         let mut wheel = Wheel::new();
-        let armed = wheel.arm(7, 1000, NEVER);
-        assert_eq!(wheel.arm(7, 90_000, armed), armed);
+        let armed = wheel.arm(7, 1000, 0, NEVER);
+        assert_eq!(wheel.arm(7, 60_000, 0, armed), armed);
         assert_eq!(wheel.pop(2000), Some((armed, vec![7])));
     }
 
     #[test]
     fn an_earlier_deadline_enters_the_key_again() {
         let mut wheel = Wheel::new();
-        let late = wheel.arm(7, 90_000, NEVER);
-        let early = wheel.arm(7, 1000, late);
+        let late = wheel.arm(7, 60_000, 0, NEVER);
+        let early = wheel.arm(7, 1000, 0, late);
         assert!(early < late);
         assert_eq!(wheel.pop(2000), Some((early, vec![7])));
         assert_eq!(
@@ -97,9 +101,18 @@ mod tests {
     }
 
     #[test]
+    fn a_far_deadline_is_entered_a_minute_ahead_only() {
+        let mut wheel = Wheel::new();
+        let day = 24 * 3600 * 1000;
+        let armed = wheel.arm(7, day, 5000, NEVER);
+        assert_eq!(armed, 5000 / TICK_MS + FAR);
+        assert_eq!(wheel.pop(5000 + 70_000), Some((armed, vec![7])));
+    }
+
+    #[test]
     fn no_deadline_is_no_entry() {
         let mut wheel = Wheel::new();
-        assert_eq!(wheel.arm(1, NEVER, NEVER), NEVER);
+        assert_eq!(wheel.arm(1, NEVER, 0, NEVER), NEVER);
         assert!(wheel.next().is_none());
     }
 }
