@@ -21,6 +21,137 @@ use crate::{EncodeError, Message, ProtocolError};
 /// 4. Whenever it has finished with a connection for the moment, it asks for the
 ///    [`deadline`](Protocol::deadline); when that moment passes it calls [`expired`](Protocol::expired).
 /// 5. An error from any of them ends the connection, after what stands in `out` was sent.
+///
+/// # Writing one
+///
+/// Most protocols need [`open`](Protocol::open), [`decode`](Protocol::decode) and [`encode`](Protocol::encode). Those
+/// whose users push to user ids add [`push`](Protocol::push), those with timeouts of their own
+/// [`deadline`](Protocol::deadline) and [`expired`](Protocol::expired). [`is_idle`](Protocol::is_idle) keeps a process
+/// that drains from ending a connection in the middle of a message, and
+/// [`max_unfinished`](Protocol::max_unfinished) says how long one can be.
+///
+/// This one is a byte for the length and so many bytes of payload, and knows one command, a length of zero, that it
+/// answers itself:
+///
+/// ```
+/// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
+/// use std::{rc::Rc, time::Instant};
+///
+/// use workhive::codec::{Answer, EncodeError, Event, NoOpening, ProtocolError, Step, Wire};
+/// use workhive::{Message, Protocol};
+///
+/// struct Short;
+///
+/// #[derive(Clone, Debug)]
+/// struct ShortConfig {
+///     max_message: usize,
+/// }
+///
+/// impl Default for ShortConfig {
+///     fn default() -> Self {
+///         Self { max_message: 255 }
+///     }
+/// }
+///
+/// struct ShortDecoder {
+///     config: Rc<ShortConfig>,
+///     unfinished: bool,
+/// }
+///
+/// impl Protocol for Short {
+///     const NAME: &'static str = "short"; // "short://127.0.0.1:7001"
+///     type Config = ShortConfig; // what `configure` changes
+///     type Decoder = ShortDecoder;
+///     type Encoder = ();
+///     type Message<'a> = Message<'a>; // what `on_message` is given
+///     type Outgoing<'a> = Message<'a>; // what `send` takes
+///     type Opening<'a> = NoOpening;
+///     type Verdict = ();
+///
+///     fn open(config: &Rc<ShortConfig>, _now: Instant) -> (ShortDecoder, ()) {
+///         let config = Rc::clone(config);
+///         (ShortDecoder { config, unfinished: false }, ())
+///     }
+///
+///     fn decode<'a>(
+///         decoder: &'a mut ShortDecoder,
+///         (): &mut (),
+///         input: &'a mut [u8],
+///         wire: &mut Wire<'_>,
+///     ) -> Result<Step<Message<'a>, NoOpening>, ProtocolError> {
+///         let input: &[u8] = input;
+///         decoder.unfinished = !input.is_empty();
+///         let Some((&length, rest)) = input.split_first() else {
+///             return Ok(Step::new(0, Event::Partial));
+///         };
+///         let len = usize::from(length);
+///         if len > decoder.config.max_message {
+///             wire.out.extend_from_slice(b"\x08too long"); // the farewell, then the error
+///             let rule = "a message is not longer than max_message";
+///             return Err(ProtocolError::peer(Answer::None, rule, format!("{len} bytes")));
+///         }
+///         let Some(payload) = rest.get(..len) else {
+///             return Ok(Step::new(0, Event::Partial)); // the same bytes come again, with more behind them
+///         };
+///         decoder.unfinished = false;
+///         if len == 0 {
+///             wire.out.push(0);
+///             return Ok(Step::new(1, Event::Progress)); // done; the application need not see it
+///         }
+///         Ok(Step::new(1 + len, Event::Message(Message::from_wire(payload))))
+///     }
+///
+///     fn encode((): &mut (), message: Message<'_>, wire: &mut Wire<'_>) -> Result<(), EncodeError> {
+///         let len = message.len();
+///         let length = u8::try_from(len).map_err(|_| EncodeError::TooLong { len, max: 255 })?;
+///         wire.out.push(length);
+///         wire.out.extend_from_slice(message.as_bytes());
+///         Ok(())
+///     }
+///
+///     fn push((): &mut (), payload: Message<'_>, wire: &mut Wire<'_>) -> Result<(), EncodeError> {
+///         Self::encode(&mut (), payload, wire)
+///     }
+///
+///     fn is_idle(decoder: &ShortDecoder, (): &()) -> bool {
+///         !decoder.unfinished
+///     }
+///
+///     fn max_unfinished(config: &ShortConfig) -> usize {
+///         1 + config.max_message
+///     }
+/// }
+/// #
+/// # use std::time::SystemTime;
+/// # let (mut out, now) = (Vec::new(), Instant::now());
+/// # let date = workhive::codec::http_date(SystemTime::UNIX_EPOCH);
+/// # let mut wire = Wire::new(&mut out, now, &date);
+/// # let (mut decoder, ()) = Short::open(&Rc::new(ShortConfig { max_message: 100 }), now);
+/// # let mut decode = |input: &[u8]| {
+/// #     Short::decode(&mut decoder, &mut (), &mut input.to_vec(), &mut wire).map(|step| match step.event {
+/// #         Event::Message(message) => (step.consumed, Some(Event::Message(message.into_owned()))),
+/// #         Event::Partial => (step.consumed, None),
+/// #         _ => (step.consumed, Some(Event::<Message<'static>, NoOpening>::Progress)),
+/// #     })
+/// # };
+/// # assert_eq!(decode(b"\x02h"), Ok((0, None)));
+/// # assert_eq!(decode(b"\x02hi\x01"), Ok((3, Some(Event::Message("hi".into())))));
+/// # assert_eq!(decode(b"\0"), Ok((1, Some(Event::Progress))));
+/// # assert!(decode(b"\x65").is_err());
+/// # Short::encode(&mut (), "ok".into(), &mut wire)?;
+/// # assert_eq!(out, b"\0\x08too long\x02ok");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What is easily got wrong:
+///
+/// - [`Event::Partial`] with nothing consumed keeps the bytes: the loop gives them again, from the first on, with more
+///   behind them. A decoder of long messages remembers how far it has looked, as [`Text`](crate::Text) does.
+/// - After a [`ProtocolError`] the connection ends and [`goodbye`](Protocol::goodbye) is not called. A farewell is
+///   written to [`Wire::out`] before the error is returned.
+/// - [`Event::Progress`] must have consumed something, or it is taken for [`Event::Partial`].
+/// - A codec that panics loses its connection, without a farewell; all others go on.
+/// - Output is only appended. What was there before belongs to earlier messages.
 pub trait Protocol: Sized + 'static {
     /// The scheme in addresses, status tables and logs: `"http"` in `http://127.0.0.1:80`.
     const NAME: &'static str;

@@ -13,6 +13,13 @@ const PREFIX: usize = 4;
 /// Every message is [`Message::Binary`]. A length below 4 or above the limit ends the connection as soon as it has
 /// been read, before anything is kept.
 ///
+/// In callbacks it is used as [`Text`](crate::Text) is: the section "Protocols and messages" of the guide, the front
+/// page of the crate workhive, has both side by side.
+///
+/// # Driving the codec
+///
+/// What the loop does with it, by hand:
+///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};

@@ -7,6 +7,13 @@ use crate::{EncodeError, Event, Message, NoOpening, Protocol, ProtocolError, Ste
 
 /// Plain TCP: whatever one read brought is a message ([`Message::Binary`]), what is sent goes out as it is.
 ///
+/// A message has no meaning of its own: a peer's one write may come as two messages, and two of them as one. For
+/// callbacks see "Protocols and messages" in the guide, the front page of the crate workhive.
+///
+/// # Driving the codec
+///
+/// What the loop does with it, by hand:
+///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};

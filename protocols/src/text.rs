@@ -13,6 +13,13 @@ use crate::{Answer, EncodeError, Event, Message, NoOpening, Protocol, ProtocolEr
 /// a payload with a line feed of its own is refused, because the peer would read two messages. A payload that ends
 /// with CR loses it at the peer: this protocol cannot express it.
 ///
+/// In callbacks a line is a [`Message`], and whatever converts to one can be sent; the section "State" of the guide, the front
+/// page of the crate workhive, has a chat of lines.
+///
+/// # Driving the codec
+///
+/// What the loop does with it, by hand:
+///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};

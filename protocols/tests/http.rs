@@ -459,3 +459,73 @@ fn dates_that_cannot_be_written_are_the_first_that_can() {
     let last = http_date(SystemTime::UNIX_EPOCH + year_10000 - Duration::from_secs(1));
     assert_eq!(&last, b"Fri, 31 Dec 9999 23:59:59 GMT");
 }
+
+/// The decoded pairs of the query in `target`.
+fn query_pairs(target: &str) -> Vec<(String, String)> {
+    let mut input = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    Connection::new().with(|decoder, encoder, wire| {
+        let step = Http::decode(decoder, encoder, &mut input, wire).expect("a fine request");
+        let Event::Message(request) = step.event else {
+            panic!("it is complete");
+        };
+        let pairs = request.query_pairs();
+        pairs
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect()
+    })
+}
+
+fn pairs<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
+    expected
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+#[test]
+fn a_query_is_decoded_pair_by_pair() {
+    assert_eq!(query_pairs("/"), []);
+    assert_eq!(query_pairs("/?"), []);
+    assert_eq!(
+        query_pairs("/?name=J%C3%BCrgen+M%20A&b=1&b=2&&c&=d&e=f=g"),
+        pairs([
+            ("name", "Jürgen M A"),
+            ("b", "1"),
+            ("b", "2"),
+            ("c", ""),
+            ("", "d"),
+            ("e", "f=g"),
+        ])
+    );
+    // Decoded after it is cut, so that a value may hold what separates.
+    assert_eq!(
+        query_pairs("/?a%26b=%3D%26&c%00=%2b"),
+        pairs([("a&b", "=&"), ("c\0", "+")])
+    );
+}
+
+#[test]
+fn a_query_that_cannot_be_decoded_is_not_lost() {
+    assert_eq!(
+        query_pairs("/?a=100%&b=%zz&c=%4&d=%"),
+        pairs([("a", "100%"), ("b", "%zz"), ("c", "%4"), ("d", "%")])
+    );
+    assert_eq!(
+        query_pairs("/?a=%ff&%c3=%c3%28"),
+        pairs([("a", "\u{fffd}"), ("\u{fffd}", "\u{fffd}(")])
+    );
+}
+
+#[test]
+fn bytes_of_any_kind_can_be_sent() {
+    assert!(answer(GET, b"\x01\x02").0.ends_with("\r\n\r\n\x01\x02"));
+    assert!(answer(GET, vec![1, 2]).0.ends_with("\r\n\r\n\x01\x02"));
+    let mut connection = Connection::after(GET);
+    connection
+        .send(Response::new(200).body(b"a").stream())
+        .expect("it is owed");
+    connection.take();
+    connection.send(Chunk::from(b"bc")).expect("a stream");
+    let piece = Vec::from(b"d");
+    connection.send(Chunk::from(&piece)).expect("a stream");
+    assert_eq!(connection.take(), "2\r\nbc\r\n1\r\nd\r\n");
+}

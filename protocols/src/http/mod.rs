@@ -26,6 +26,13 @@ use crate::{EncodeError, Flow, Goodbye, Message, NoOpening, Protocol, ProtocolEr
 /// Each [`Request`] gets one answer, in order: a second request of a pipeline is decoded when the first has been
 /// answered. Broken requests are answered here and never reach the application.
 ///
+/// How requests are answered in callbacks is in the guide, the front page of the crate workhive, under "HTTP" and
+/// "Streaming a response".
+///
+/// # Driving the codec
+///
+/// What the loop does with it, by hand:
+///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};

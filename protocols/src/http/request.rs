@@ -7,7 +7,14 @@ use crate::head::{Headers, RequestLine};
 
 /// One HTTP request, complete with its body.
 ///
-/// It borrows from the connection's input where it can; nothing of it stays behind when it is dropped.
+/// It borrows from the connection's input where it can; nothing of it stays behind when it is dropped. What is needed
+/// after the callback is taken out as a value of its own (`to_owned`, [`into_body`](Request::into_body)).
+///
+/// `on_message` of an HTTP listener is given one: see "HTTP" in the guide, the front page of the crate workhive.
+///
+/// # Driving the codec
+///
+/// What the loop does, by hand, and what is then in the request:
 ///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
@@ -24,6 +31,7 @@ use crate::head::{Headers, RequestLine};
 /// let Event::Message(request) = step.event else { panic!("it is complete") };
 /// assert_eq!((request.method(), request.path()), (Method::Put, "/stock"));
 /// assert_eq!(request.query(), Some("id=7"));
+/// assert_eq!(request.query_pairs().next(), Some(("id".into(), "7".into())));
 /// assert_eq!(request.target(), "/stock?id=7");
 /// assert_eq!(request.version(), (1, 1));
 /// assert_eq!(request.host(), Some("shop"));
@@ -64,9 +72,29 @@ impl Request<'_> {
         self.parts.path(&self.line)
     }
 
-    /// What stands behind the `?`, not decoded.
+    /// What stands behind the `?`, not decoded; [`query_pairs`](Self::query_pairs) decodes it.
     pub fn query(&self) -> Option<&str> {
         self.parts.query(&self.line)
+    }
+
+    /// The query as browsers write forms (`name=value&name=value`): pairs in their order, with `+` and `%20`
+    /// decoded. A name without `=` has an empty value. Whatever is no percent-encoding stays as it is, and bytes that
+    /// are not UTF-8 become U+FFFD: look into [`query`](Self::query) where that makes a difference.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; }
+    /// use workhive::{Request, Response};
+    ///
+    /// fn greet(request: &Request<'_>) -> Response {
+    ///     let name = request.query_pairs().find(|(name, _)| name == "name");
+    ///     match name {
+    ///         Some((_, name)) => Response::text(format!("Hello, {name}!")),
+    ///         None => Response::status(400),
+    ///     }
+    /// }
+    /// ```
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
     }
 
     /// The version, as major and minor number. A request that says 1.2 or more counts as 1.1 (RFC 9110 2.5).

@@ -55,7 +55,7 @@ impl From<Vec<u8>> for Body {
     }
 }
 
-/// One HTTP response.
+/// One HTTP response, to be sent once for every request: see "HTTP" in the guide, the front page of the crate workhive.
 ///
 /// `Content-Length`, `Transfer-Encoding`, `Connection` and `Date` are written by the codec. Of the header fields
 /// that one may want to set nevertheless, `Connection: close` ends the connection after this response, `Date`
@@ -255,11 +255,14 @@ impl Response {
 
 /// A piece of the body of a streamed response. An empty piece sends nothing; the end is [`Chunk::last`].
 ///
+/// It is sent like a response, after the one that began the [`stream`](Response::stream): see "Streaming a response" in
+/// the guide, the front page of the crate workhive.
+///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; }
 /// use workhive::Chunk;
 ///
-/// let (_middle, _end) = (Chunk::from("88%\n"), Chunk::last());
+/// let (_middle, _end) = (Chunk::from("88%\n"), Chunk::from(b"\xff").and_last());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk<'a> {
@@ -323,6 +326,18 @@ impl<'a> From<&'a [u8]> for Chunk<'a> {
     }
 }
 
+impl<'a, const N: usize> From<&'a [u8; N]> for Chunk<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::piece(Cow::Borrowed(bytes))
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Chunk<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::piece(Cow::Borrowed(bytes))
+    }
+}
+
 impl From<Vec<u8>> for Chunk<'_> {
     fn from(bytes: Vec<u8>) -> Self {
         Self::piece(Cow::Owned(bytes))
@@ -334,9 +349,9 @@ impl From<Vec<u8>> for Chunk<'_> {
 ///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; }
-/// use workhive::{Chunk, Reply, Response};
+/// use workhive::{Reply, Response};
 ///
-/// let _: [Reply; 3] = ["<p>hi</p>".into(), Response::status(404).into(), Chunk::last().into()];
+/// let _: [Reply; 3] = ["<p>hi</p>".into(), Response::status(404).into(), b"\xff".into()];
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply<'a> {
@@ -382,6 +397,18 @@ impl From<String> for Reply<'_> {
 
 impl<'a> From<&'a [u8]> for Reply<'a> {
     fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(Cow::Borrowed(bytes))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Reply<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Bytes(Cow::Borrowed(bytes))
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Reply<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
         Self::Bytes(Cow::Borrowed(bytes))
     }
 }

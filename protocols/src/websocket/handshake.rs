@@ -19,7 +19,12 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) type Accept = [u8; 28];
 
 /// The request that asks for a WebSocket: complete, and correct as far as the protocol goes. Whether this origin,
-/// path or cookie is welcome is for the application to say, with a [`Verdict`].
+/// path or cookie is welcome is for the application to say, with a [`Verdict`], in `on_websocket_connect`: see
+/// "WebSocket" in the guide, the front page of the crate workhive.
+///
+/// # Driving the codec
+///
+/// What the loop does before it calls `on_websocket_connect`, and after:
 ///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
@@ -38,6 +43,7 @@ pub(super) type Accept = [u8; 28];
 /// let step = WebSocket::decode(&mut decoder, &mut encoder, &mut input, &mut wire)?;
 /// let Event::Opening(handshake) = step.event else { panic!("it is complete") };
 /// assert_eq!((handshake.path(), handshake.query()), ("/chat", Some("room=1")));
+/// assert_eq!(handshake.query_pairs().next(), Some(("room".into(), "1".into())));
 /// assert_eq!(handshake.host(), Some("example.com"));
 /// assert_eq!(handshake.origin(), Some("http://example.com"));
 /// assert_eq!(handshake.protocols().collect::<Vec<_>>(), ["chat", "superchat"]);
@@ -61,9 +67,14 @@ impl<'a> Handshake<'a> {
         self.parts.path(self.line)
     }
 
-    /// What stands behind the `?`, not decoded.
+    /// What stands behind the `?`, not decoded; [`query_pairs`](Self::query_pairs) decodes it.
     pub fn query(&self) -> Option<&'a str> {
         self.parts.query(self.line)
+    }
+
+    /// The query, decoded: as [`Request::query_pairs`](crate::Request::query_pairs).
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
     }
 
     /// The first field of this name (in any case), if its value is UTF-8.
@@ -97,7 +108,8 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// An application's answer to a [`Handshake`]. The default accepts.
+/// An application's answer to a [`Handshake`], returned from `on_websocket_connect`: see "WebSocket" in the guide, the
+/// front page of the crate workhive. The default accepts.
 ///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; }

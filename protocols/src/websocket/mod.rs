@@ -23,6 +23,12 @@ use crate::{EncodeError, Goodbye, Message, Protocol, ProtocolError, Step, Wire};
 /// after [`answer`](Protocol::answer) has accepted it. Pings are answered, closing handshakes completed, and silent
 /// peers pinged without the application's help.
 ///
+/// The callbacks of a WebSocket listener are in the guide, the front page of the crate workhive, under "WebSocket".
+///
+/// # Driving the codec
+///
+/// What the loop does with it, by hand:
+///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub mod codec { pub use workhive_protocols::*; } }
 /// use std::{rc::Rc, time::{Instant, SystemTime}};

@@ -56,7 +56,11 @@ pub(crate) fn run<'a, P: Subject>(
                     drop(buffer.drain(..consumed));
                     match next {
                         Next::Step => {}
-                        Next::Read => break,
+                        Next::Read => {
+                            let most = P::max_unfinished(config);
+                            assert!(buffer.len() <= most, "more left than max_unfinished");
+                            break;
+                        }
                         Next::Stop => break 'connection,
                     }
                 }
