@@ -151,6 +151,9 @@ impl Args {
                 }
             }
         }
+        if let Err(error) = ignore_terminal() {
+            return self.end(word, &error);
+        }
         let mut master = match self.prepare(identity.absolute(), groups) {
             Ok(master) => master,
             Err(error) => return self.end(word, &error),
@@ -316,6 +319,16 @@ impl Args {
             Err(error) => Err(complain(&self.name, &error)),
         }
     }
+}
+
+/// Keeps the terminal from stopping the hive: a background job that reads from its terminal, or writes to it after
+/// `stty tostop`, is stopped as a whole (termios(3)), and nobody would watch over the processes any more. They inherit
+/// this, and then such a write succeeds and such a read fails.
+fn ignore_terminal() -> Result<(), StartError> {
+    for signal in [Signal::SIGTTIN, Signal::SIGTTOU] {
+        sys::ignore(signal).map_err(StartError::system("ignore the terminal's signals"))?;
+    }
+    Ok(())
 }
 
 fn check_threads() -> Result<(), StartError> {
