@@ -171,9 +171,10 @@ impl Link {
                     return match outcome {
                         ListenOutcome::Granted => Ok(socket),
                         ListenOutcome::NotKept => Ok(None),
-                        ListenOutcome::Refused { errno } => {
-                            Err(refused(address, io::Error::from_raw_os_error(errno)))
-                        }
+                        ListenOutcome::Refused { errno } => Err(ListenError::Os {
+                            address: address.clone(),
+                            error: io::Error::from_raw_os_error(errno),
+                        }),
                     };
                 }
                 Ok(Received::Message(message, _)) => self.early.push_back(message),
@@ -195,19 +196,5 @@ fn no_master(address: &Address, why: String) -> ListenError {
     ListenError::NoMaster {
         address: address.clone(),
         why,
-    }
-}
-
-fn refused(address: &Address, error: io::Error) -> ListenError {
-    if error.kind() == io::ErrorKind::AddrInUse {
-        return ListenError::AddressInUse {
-            address: address.clone(),
-            holder: None,
-            reuse_port: false,
-        };
-    }
-    ListenError::Os {
-        address: address.clone(),
-        error,
     }
 }

@@ -366,7 +366,9 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     }
 
     pub(crate) fn into_plan(mut self) -> Rc<Plan<P, S, D>> {
-        self.limits.max_input = P::max_unfinished(&self.config);
+        // What was read but may not be decoded yet, while reading rests, comes on top.
+        self.limits.max_input =
+            P::max_unfinished(&self.config).saturating_add(2 * crate::turn::SCRATCH);
         Rc::new(Plan {
             config: Rc::new(self.config),
             limits: Rc::new(self.limits),

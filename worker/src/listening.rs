@@ -333,7 +333,11 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
             kept_or_bound(&address, backlog, sharing == Sharing::ReusePort, P::NAME)?
         }
         Sharing::Shared => with(|core| core.link.shared(&address, backlog))
-            .unwrap_or_else(|| Err(not_here(&address)))?,
+            .unwrap_or_else(|| Err(not_here(&address)))
+            .map_err(|error| match error {
+                ListenError::Os { address, error } => bind_error(&address, error, false),
+                other => other,
+            })?,
     };
     let plan = listener.into_plan();
     let inherited = Inherited {

@@ -44,7 +44,7 @@ const WAKER: Token = Token((1 << 62) | 2);
 const EVENTS: usize = 1024;
 
 /// The buffer that all reads go into.
-const SCRATCH: usize = 64 * 1024;
+pub(crate) const SCRATCH: usize = 64 * 1024;
 
 /// A loop counts as stuck when one turn takes longer.
 const STUCK: Duration = Duration::from_mins(1);

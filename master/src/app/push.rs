@@ -76,6 +76,9 @@ fn uid_of(line: &[u8]) -> std::result::Result<Uid, String> {
     struct Line {
         uid: Option<serde_json::Value>,
     }
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err("the line is not a JSON object with a uid".to_owned());
+    }
     let line: Line = serde_json::from_slice(line)
         .map_err(|error| format!("the line is not a JSON object with a uid: {error}"))?;
     let uid = match line.uid {
@@ -106,6 +109,7 @@ mod tests {
             ("", "not a JSON object"),
             ("hello", "not a JSON object"),
             ("[1,2", "not a JSON object"),
+            (r#"["uid1"]"#, "not a JSON object"),
             ("{}", "has no uid"),
             (r#"{"uid":null}"#, "has no uid"),
             (r#"{"uid":["a"]}"#, "string or a number"),
