@@ -12,6 +12,7 @@ use crate::Group;
 use crate::backoff::{Backoff, STABLE};
 use crate::credentials::Credentials;
 use crate::listeners::{GroupListeners, Kept};
+use crate::watch::Overdue;
 
 /// Names a process in the master's books. Never used twice, unlike a pid.
 pub(crate) type ProcessId = usize;
@@ -40,6 +41,8 @@ pub(crate) struct Process {
     pub(crate) failure: Option<String>,
     /// Where it listens by its own doing.
     pub(crate) listening: BTreeSet<String>,
+    /// The deadline that it had missed when it was last looked at.
+    pub(crate) overdue: Overdue,
 }
 
 /// How far a process has come.

@@ -15,6 +15,7 @@ use crate::clock::unix_ms;
 use crate::master::{Master, Order, Timer};
 use crate::slot::{Phase, Process, ProcessId, SlotId};
 use crate::sys;
+use crate::watch::Overdue;
 
 /// How long a process may take to become ready.
 const BOOT: Duration = Duration::from_mins(1);
@@ -172,6 +173,7 @@ impl Master {
             phase: Phase::Starting,
             failure: None,
             listening: BTreeSet::new(),
+            overdue: Overdue::default(),
         };
         let polled = self.watch_fd(&process.pidfd, id * 2).and_then(|()| {
             process
