@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use workhive_ipc::{ChannelError, ListenOutcome, Received, ToMaster, ToWorker};
 
-use crate::backoff::{ATTEMPTS, random};
+use crate::backoff::{ATTEMPTS, STABLE, random};
 use crate::clock::Span;
 use crate::error::StartError;
 use crate::listeners::parse;
@@ -16,10 +16,8 @@ use crate::master::{Master, Mood, Order, Timer};
 use crate::slot::{Phase, Process, ProcessId, SlotId, describe};
 use crate::sys;
 
-/// How much longer than its drain a process may take before it is killed: it ends at its deadline by itself.
-const SLACK: Duration = Duration::from_millis(500);
-
-/// How long a process that was told to end now may take.
+/// How long a process may take to end: one that was told to end now, and one whose drain is over. `on_worker_stop`
+/// runs in this time.
 pub(crate) const STOP: Duration = Duration::from_secs(2);
 
 /// Messages taken from one process in one turn, so that a loud one cannot keep the others waiting.
@@ -115,6 +113,9 @@ impl Master {
                         .release(id, &address, |other| processes.contains_key(&other));
                 }
             }
+            // Nobody is left to take the answer.
+            ToMaster::RequestShared { .. } | ToMaster::RequestKept { .. }
+                if process.phase == Phase::Ended => {}
             ToMaster::RequestShared {
                 id: request,
                 address,
@@ -158,10 +159,13 @@ impl Master {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        if process.phase != Phase::Starting {
+        let ended = process.has_ended();
+        if ended || process.phase == Phase::Starting {
+            process.ready.get_or_insert(now);
+        }
+        if ended || process.phase != Phase::Starting {
             return;
         }
-        process.ready = Some(now);
         process.set_phase(Phase::Ready);
         let at = process.slot;
         log::info!(
@@ -232,6 +236,7 @@ impl Master {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
+        process.leaves = true;
         if process.phase != Phase::Ready {
             return;
         }
@@ -240,7 +245,7 @@ impl Master {
         let at = process.slot;
         let running = &mut self.groups[at.group];
         self.timers.at(
-            Instant::now() + running.definition.drain + SLACK,
+            Instant::now() + running.definition.drain + STOP,
             Timer::Kill(id),
         );
         let slot = &mut running.slots[usize::from(at.slot)];
@@ -254,7 +259,7 @@ impl Master {
             self.place(at),
             self.processes[&id].pid
         );
-        self.refill(at, stable, "drained by its own decision");
+        self.refill(at, stable, End::Left);
     }
 
     /// A process has ended: reaps it and decides what becomes of its slot.
@@ -274,7 +279,11 @@ impl Master {
                 None
             }
         };
-        // What it said last: why it could not start, a socket to keep.
+        // What it said last: why it could not start, a socket to keep. It is heard, but makes it nothing any more: a
+        // dead process that became ready would take a living one's place.
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.set_phase(Phase::Ended);
+        }
         while self.on_one_message(id) {}
         let Some(mut process) = self.processes.remove(&id) else {
             return;
@@ -313,23 +322,31 @@ impl Master {
             }
         } else if slot.current == Some(id) {
             slot.current = None;
-            slot.last_exit = Some(how.clone());
-            if stopping {
-                log::info!("{place}: pid {} {how} after {age}", process.pid);
-                return;
+            // It may have drained and ended before we heard of it.
+            let left = process.leaves
+                && process.ready.is_some()
+                && matches!(status, Some(WaitStatus::Exited(_, 0)));
+            if left {
+                how = format!("drained by its own decision and {how}");
             }
-            log::warn!("{place}: pid {} {how} after {age}", process.pid);
-            slot.restarts += 1;
+            slot.last_exit = Some(how.clone());
+            if stopping || left {
+                log::info!("{place}: pid {} {how} after {age}", process.pid);
+            } else {
+                log::warn!("{place}: pid {} {how} after {age}", process.pid);
+                slot.restarts += 1;
+            }
             if slot.next.is_some() {
                 // The next one is on its way and takes the slot when it is ready.
                 return;
             }
-            self.refill(at, process.was_stable(now), &how);
+            let end = if left { End::Left } else { End::Failed(&how) };
+            self.refill(at, process.was_stable(now), end);
         }
     }
 
     /// Fills a slot again: at once if its process has proved that it works, else after a wait.
-    fn refill(&mut self, at: SlotId, stable: bool, how: &str) {
+    fn refill(&mut self, at: SlotId, stable: bool, end: End<'_>) {
         if self.is_stopping() {
             return;
         }
@@ -342,8 +359,29 @@ impl Master {
                 beside: false,
             });
         } else {
-            self.attempt_failed(at, how);
+            match end {
+                End::Left => self.rest(at),
+                End::Failed(how) => self.attempt_failed(at, how),
+            }
         }
+    }
+
+    /// A process has left its slot as soon as it was ready. That is no failure; but a program all of whose processes
+    /// do that must not fork without pause.
+    fn rest(&mut self, at: SlotId) {
+        let place = self.place(at);
+        let running = &mut self.groups[at.group];
+        running.proven = true;
+        let slot = &mut running.slots[usize::from(at.slot)];
+        let wait = slot.backoff.fail(random());
+        log::info!(
+            "{place}: the last process left within {} of being ready; the next one starts in {}",
+            Span(STABLE),
+            Span(wait)
+        );
+        slot.awaited = true;
+        self.timers.at(Instant::now() + wait, Timer::Respawn(at));
+        self.settle_start();
     }
 
     /// An attempt to fill a slot has failed: tries again later, or gives the hive up if nothing of the group ever
@@ -402,7 +440,9 @@ impl Master {
 
     /// SIGKILL. The end is seen like any other.
     pub(crate) fn kill(&mut self, id: ProcessId) {
-        if let Some(process) = self.processes.get_mut(&id) {
+        if let Some(process) = self.processes.get_mut(&id)
+            && process.phase != Phase::Ended
+        {
             process.set_phase(Phase::Killed);
             if let Err(error) = sys::pidfd_send(process.pidfd.as_fd(), Signal::SIGKILL) {
                 log::error!("cannot kill process {}: {error}", process.pid);
@@ -423,7 +463,7 @@ impl Master {
         let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
         self.tell(id, &ToWorker::Drain { window_ms });
         self.timers
-            .at(Instant::now() + window + SLACK, Timer::Kill(id));
+            .at(Instant::now() + window + STOP, Timer::Kill(id));
     }
 
     /// Tells a process to end now, and kills it soon.
@@ -431,7 +471,10 @@ impl Master {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        if matches!(process.phase, Phase::Stopping | Phase::Killed) {
+        if matches!(
+            process.phase,
+            Phase::Stopping | Phase::Killed | Phase::Ended
+        ) {
             return;
         }
         process.set_phase(Phase::Stopping);
@@ -442,6 +485,7 @@ impl Master {
     /// Sends a message to a process. That it may not arrive is provided for: every order has a deadline.
     pub(crate) fn tell(&self, id: ProcessId, message: &ToWorker) {
         if let Some(process) = self.processes.get(&id)
+            && process.phase != Phase::Ended
             && let Some(link) = &process.link
             && let Err(error) = link.send(message, None)
         {
@@ -454,6 +498,15 @@ impl Master {
     }
 }
 
+/// How a process of a slot has come to its end.
+#[derive(Debug, Clone, Copy)]
+enum End<'a> {
+    /// By its own decision, after it had been ready.
+    Left,
+    /// Otherwise; in words.
+    Failed(&'a str),
+}
+
 /// Answers a process that asked for a listening socket.
 fn answer_request(
     process: &Process,
@@ -462,7 +515,8 @@ fn answer_request(
 ) {
     let answer = ToWorker::Listener { id, outcome };
     let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
-    if let Some(Err(error)) = sent {
-        log::error!("cannot answer process {}: {error}", process.pid);
+    match sent {
+        None | Some(Ok(()) | Err(ChannelError::Closed)) => {}
+        Some(Err(error)) => log::error!("cannot answer process {}: {error}", process.pid),
     }
 }

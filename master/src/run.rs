@@ -22,6 +22,9 @@ use crate::protocol::{Reply, Request, Status};
 use crate::slot::Running;
 use crate::{Cli, Exit, Group, UsageError, child, count, group, logger, sys};
 
+/// How long a graceful stop takes at the most, unless the program has set another drain.
+const USUAL_STOP: Duration = Duration::from_secs(13);
+
 /// How much longer than it should take `stop` waits.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -224,7 +227,7 @@ impl Args {
         };
         // The hive knows best how long it may take; one that does not answer is given the usual time.
         let within = ask::<Status>(identity, Request::Status, Some(Duration::from_secs(2)))
-            .map_or(Duration::from_secs(12), |status| {
+            .map_or(USUAL_STOP, |status| {
                 Duration::from_millis(status.stop_within_ms)
             });
         let signal = if self.graceful {

@@ -1,9 +1,10 @@
 //! The master's books: its processes, and the slots that they fill.
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use workhive_ipc::{MasterEnd, Row, SlotState};
@@ -37,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) started: Instant,
     pub(crate) ready: Option<Instant>,
     pub(crate) phase: Phase,
+    /// It has said that it drains by its own decision.
+    pub(crate) leaves: bool,
     /// Why it could not start, in its own words or in ours.
     pub(crate) failure: Option<String>,
     /// Where it listens by its own doing.
@@ -56,6 +59,8 @@ pub(crate) enum Phase {
     Stopping,
     /// Sent SIGKILL.
     Killed,
+    /// Gone. What it said before is heard, but it cannot become anything any more.
+    Ended,
 }
 
 impl Process {
@@ -65,7 +70,7 @@ impl Process {
             Phase::Starting => SlotState::Starting,
             Phase::Ready => SlotState::Ready,
             Phase::Draining => SlotState::Draining,
-            Phase::Stopping | Phase::Killed => SlotState::Stopping,
+            Phase::Stopping | Phase::Killed | Phase::Ended => SlotState::Stopping,
         });
     }
 
@@ -73,6 +78,13 @@ impl Process {
     pub(crate) fn was_stable(&self, now: Instant) -> bool {
         self.ready
             .is_some_and(|ready| now.saturating_duration_since(ready) >= STABLE)
+    }
+
+    /// True if it has ended, whether or not it has been reaped.
+    pub(crate) fn has_ended(&self) -> bool {
+        // A process descriptor is readable once its process has ended (pidfd_open(2)).
+        let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
     }
 
     pub(crate) fn age(&self, now: Instant) -> Duration {

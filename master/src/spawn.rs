@@ -171,6 +171,7 @@ impl Master {
             started,
             ready: None,
             phase: Phase::Starting,
+            leaves: false,
             failure: None,
             listening: BTreeSet::new(),
             overdue: Overdue::default(),

@@ -6,6 +6,9 @@ use crate::error::StartError;
 use crate::life::STOP;
 use crate::master::{Master, Mood};
 
+/// How long the end of the last process, killed perhaps, may take to be seen.
+const LAST: Duration = Duration::from_millis(500);
+
 impl Master {
     /// Ends the hive: gracefully, within each group's drain; or now. Asked again, it becomes more urgent, never less:
     /// graceful, then now, then SIGKILL.
@@ -102,6 +105,6 @@ impl Master {
             .iter()
             .map(|running| running.definition.drain)
             .max();
-        longest.unwrap_or_default() + STOP
+        longest.unwrap_or_default() + STOP + LAST
     }
 }

@@ -36,7 +36,10 @@ impl Master {
         let now_ms = u64::try_from(Duration::from(clock).as_millis()).unwrap_or(0);
         let mut stuck = Vec::new();
         for (id, process) in &mut self.processes {
-            if matches!(process.phase, Phase::Starting | Phase::Killed) {
+            if matches!(
+                process.phase,
+                Phase::Starting | Phase::Killed | Phase::Ended
+            ) {
                 continue;
             }
             let deadline = process.row.counters().heartbeat_deadline_ms;
