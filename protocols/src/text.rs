@@ -13,8 +13,8 @@ use crate::{Answer, EncodeError, Event, Message, NoOpening, Protocol, ProtocolEr
 /// a payload with a line feed of its own is refused, because the peer would read two messages. A payload that ends
 /// with CR loses it at the peer: this protocol cannot express it.
 ///
-/// In callbacks a line is a [`Message`], and whatever converts to one can be sent; the section "State" of the guide, the front
-/// page of the crate workhive, has a chat of lines.
+/// In callbacks a line is a [`Message`], and whatever converts to one can be sent; the section "State" of the guide,
+/// the front page of the crate workhive, has a chat of lines.
 ///
 /// # Driving the codec
 ///
