@@ -487,10 +487,10 @@
 //! # Half-closed peers
 //!
 //! A peer may close its sending side and still read (`shutdown(2)`, `nc -N`). What waits for it is still sent, an HTTP
-//! client still gets the answer that it is owed, and so does a connection whose own blocking work, started with
-//! [`Conn::blocking`], is outstanding. Otherwise the connection ends at the end of the turn: an answer that comes
-//! later, from a timer or another connection, finds nobody. [`Worker::half_open`] keeps such connections until the
-//! application ends them.
+//! client still gets the answer that it is owed, if it comes within the [`send_timeout`](Worker::send_timeout), and so
+//! does a connection whose own blocking work, started with [`Conn::blocking`], is outstanding. Otherwise the connection
+//! ends at the end of the turn: an answer that comes later, from a timer or another connection, finds nobody.
+//! [`Worker::half_open`] keeps such connections until the application ends them.
 //!
 //! # Reload, stop and crash
 //!
