@@ -93,6 +93,9 @@ impl Setup {
         command.args(&self.words).arg(verb).args(arguments);
         if verb == "start" || verb == "restart" {
             command.args(&self.options);
+        } else {
+            // It leaves nothing behind, and is no part of the hive.
+            command.env_remove(VARIABLE);
         }
         command.arg("--pid-file").arg(self.pid_file());
         command
@@ -133,23 +136,23 @@ impl Setup {
     #[track_caller]
     pub fn launch(self) -> Hive {
         use std::os::unix::process::CommandExt;
-        let mut child = self
+        // One pipe for both streams, so that what is printed stays in its order.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let second = writer.try_clone().expect("a second descriptor");
+        let child = self
             .verb_command::<&str>("start", &[])
             .process_group(0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(writer)
+            .stderr(second)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let lines = Arc::new(Lines::default());
-        let followers = [
-            child.stdout.take().map(|stream| lines.follow(stream)),
-            child.stderr.take().map(|stream| lines.follow(stream)),
-        ];
+        let follower = lines.follow(reader);
         Hive {
             setup: self,
             child,
             lines,
-            followers: followers.into_iter().flatten().collect(),
+            follower: Some(follower),
             expected: Vec::new(),
             status: None,
         }
@@ -289,7 +292,7 @@ pub struct Hive {
     setup: Setup,
     child: Child,
     lines: Arc<Lines>,
-    followers: Vec<JoinHandle<()>>,
+    follower: Option<JoinHandle<()>>,
     expected: Vec<String>,
     status: Option<ExitStatus>,
 }
@@ -345,7 +348,7 @@ impl Hive {
         self.expected.push(text.into());
     }
 
-    /// Sends a signal to the master.
+    /// Sends a signal to the master, which must not have been waited for.
     pub fn signal(&self, signal: Signal) {
         proc::signal(self.pid(), signal);
     }
@@ -428,9 +431,9 @@ impl Hive {
         found.into_iter().map(|(_, pid)| pid).collect()
     }
 
-    /// The streams end when all processes that had them are gone.
+    /// The stream ends when all processes that had it are gone.
     fn join(&mut self) {
-        for follower in self.followers.drain(..) {
+        if let Some(follower) = self.follower.take() {
             // A follower does not panic.
             let _ = follower.join();
         }
@@ -452,11 +455,11 @@ impl Hive {
 impl Drop for Hive {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            proc::signal(self.pid(), Signal::SIGKILL);
-            for pid in self.setup.family() {
-                proc::signal(pid, Signal::SIGKILL);
+            if self.status.is_none() {
+                // Both fail only if it has ended; until it is waited for, its number is nobody else's.
+                let _ = self.child.kill();
+                let _ = self.child.wait();
             }
-            let _ = self.child.wait();
             eprintln!("--- {}", self.setup.program.display());
             for line in self.log() {
                 eprintln!("{line}");
@@ -467,6 +470,9 @@ impl Drop for Hive {
             let status = self.stop();
             assert!(status.success(), "the hive ended with {status}");
         }
+        let left = self.setup.family();
+        assert!(left.is_empty(), "processes are left: {left:?}");
+        self.join();
         let complaints = self.complaints();
         assert!(complaints.is_empty(), "the log complains: {complaints:#?}");
     }

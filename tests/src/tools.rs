@@ -33,6 +33,10 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
     has.then_some(python)
 }
 
+/// Says that a test is skipped.
+///
+/// # Panics
+/// If the environment says `CI=true`.
 #[expect(
     clippy::print_stderr,
     reason = "the user has to see that a test did not run"

@@ -285,7 +285,11 @@ fn a_megabyte_a_connection_of_lines_without_an_end_costs_no_memory_for_long() {
 
 #[test]
 fn a_peer_that_does_not_read_its_answers_is_not_read_from_either() {
-    let (hive, port) = echo("tcp");
+    let port = Port::reserve();
+    // A small send buffer: the one of 20 MiB that echo has by default would hide what it is for.
+    let hive = Setup::echo(program!("workhive-under-test"), format!("tcp://{port}"))
+        .options(["--max-message", "64K"])
+        .start();
     let neighbour = {
         let mut client = TextClient::connect(port.addr());
         Neighbour::new(move || {

@@ -235,7 +235,7 @@ fn a_replacement_that_is_killed_while_it_starts_fails_the_reload() {
 
 #[test]
 fn reloads_during_a_reload_make_one_more() {
-    let (hive, port) = boots(&[]);
+    let (hive, _port) = boots(&[]);
     let pipe = hive.path("fail.pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     std::fs::write(hive.path("fail"), "wait").expect("a file");
@@ -262,8 +262,15 @@ fn reloads_during_a_reload_make_one_more() {
     for reloading in std::iter::once(first).chain(others) {
         assert_eq!(reloading.finish().code, Some(0));
     }
-    let answer = TextClient::connect(port.addr()).ask("who");
-    assert!(answer.starts_with("0 2 "), "{answer}");
+    // Clients may still reach the process that drains; the books know who serves.
+    let status = hive.status();
+    let workers = status["workers"].as_array().expect("a list");
+    let serving = workers.iter().find(|worker| worker["state"] == "ready");
+    assert_eq!(
+        serving.expect("a ready process")["generation"],
+        2,
+        "{status:#}"
+    );
 }
 
 #[test]

@@ -183,11 +183,14 @@ fn keep_alive_connections_to_other_processes_do_not_notice_a_kill_under_load() {
 #[test]
 fn a_process_that_dies_young_is_replaced_after_a_wait_that_grows() {
     let (hive, _port) = boots(&[]);
+    let mut ready = hive.wait_for_line("slot=0 ready");
     let mut waits = Vec::new();
     while waits.len() < 4 {
         let mark = hive.mark();
-        proc::signal(hive.workers()[0], Signal::SIGKILL);
-        hive.wait_for_line_after(mark, "slot=0 ready");
+        let (_, pid) = ready.split_once("(pid ").expect("a pid");
+        let (pid, _) = pid.split_once(',').expect("a pid");
+        proc::signal(pid.parse().expect("a pid"), Signal::SIGKILL);
+        ready = hive.wait_for_line_after(mark, "slot=0 ready");
         let log = hive.log();
         match log[mark..]
             .iter()
