@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use workhive::{Cli, Exit, Text, Worker};
+use workhive::{Cli, Exit, Text, TimerId, Worker};
 
 fn main() -> Exit {
     let cli = Cli::new("timers").option("text", "ADDR", "127.0.0.1:7000", "Where clients connect");
@@ -17,6 +17,7 @@ fn main() -> Exit {
     };
     let worker = Worker::<Text>::new(args.value("text"))
         .state(|_place| Ok(0u32))
+        .data(|| None::<TimerId>)
         .on_worker_start(|worker| {
             let started = Instant::now();
             let ticking = worker.every(Duration::from_millis(100), |worker| {
@@ -33,12 +34,19 @@ fn main() -> Exit {
         })
         .on_connect(|conn| {
             let client = conn.handle();
-            let timer = conn
-                .process()
-                .every(Duration::from_millis(200), move |worker| {
-                    client.send(format!("{} ticks so far", worker.state()))
-                });
-            timer.map(|_| ())
+            let every = Duration::from_millis(200);
+            let timer = conn.process().every(every, move |worker| {
+                client.send(format!("{} ticks so far", worker.state()))
+            })?;
+            *conn.data_mut() = Some(timer);
+            Ok(())
+        })
+        .on_close(|conn| {
+            // A timer does not end with the connection that started it.
+            if let Some(timer) = conn.data_mut().take() {
+                conn.process().cancel(timer);
+            }
+            Ok(())
         });
     args.run_all([worker])
 }
