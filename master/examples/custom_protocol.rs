@@ -6,7 +6,6 @@
 //! ```
 
 use std::{rc::Rc, time::Instant};
-
 use workhive::codec::{EncodeError, Event, NoOpening, ProtocolError, Step, Wire};
 use workhive::{Cli, Exit, Message, Protocol, Worker};
 
@@ -50,8 +49,7 @@ impl Protocol for Short {
 }
 
 fn main() -> Exit {
-    let cli =
-        Cli::new("custom_protocol").option("addr", "ADDR", "127.0.0.1:7001", "Where to listen");
+    let cli = Cli::new("custom_protocol").option("addr", "ADDR", "127.0.0.1:7001", "Address");
     let args = match cli.parse() {
         Ok(args) => args,
         Err(exit) => return exit,
