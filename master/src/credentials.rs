@@ -57,6 +57,12 @@ impl Credentials {
         }
     }
 
+    /// True if it is another user than this process's.
+    pub(crate) fn are_anothers(&self) -> bool {
+        let own = nix::unistd::geteuid();
+        self.user.as_ref().is_some_and(|(_, uid)| *uid != own)
+    }
+
     /// Becomes them, for good. Anything short of complete success is an error, and the caller must not go on: it
     /// would serve the network with rights that it was told to give up.
     pub(crate) fn assume(&self) -> io::Result<()> {

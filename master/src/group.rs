@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use workhive_worker::{Address, Program};
 
+use crate::listeners::listener;
+
 /// Most processes in one group.
 pub(crate) const MAX_COUNT: usize = 1024;
 
@@ -254,15 +256,12 @@ impl Group {
         self
     }
 
-    /// `scheme://address`, or "-" if it listens nowhere.
+    /// `protocol://address`, or "-" if it listens nowhere.
     pub(crate) fn listener(&self, address: Option<&Address>) -> String {
-        match address {
-            None => "-".to_owned(),
-            Some(Address::Unix(path)) => {
-                format!("{}+unix:{}", self.program.protocol(), path.display())
-            }
-            Some(address) => format!("{}://{address}", self.program.protocol()),
-        }
+        address.map_or_else(
+            || "-".to_owned(),
+            |address| listener(self.program.protocol(), address),
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! The life of a process as its master sees it: ready, at work, gone.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use workhive_ipc::{ChannelError, ListenOutcome, Received, ToMaster, ToWorker};
 use crate::backoff::{ATTEMPTS, STABLE, random};
 use crate::clock::Span;
 use crate::error::StartError;
-use crate::listeners::parse;
+use crate::listeners::{Opened, chosen, parse, takes_rights};
 use crate::master::{Master, Mood, Order, Timer};
 use crate::slot::{Phase, Process, ProcessId, SlotId, describe};
 use crate::sys;
@@ -22,6 +23,9 @@ pub(crate) const STOP: Duration = Duration::from_secs(2);
 
 /// Messages taken from one process in one turn, so that a loud one cannot keep the others waiting.
 const MESSAGES: usize = 64;
+
+/// Most listeners of its own that one process has in the books.
+const MAX_LISTENING: usize = 1024;
 
 impl Master {
     /// Something has come from a process.
@@ -90,17 +94,17 @@ impl Master {
             ToMaster::Ready => self.on_ready(id),
             ToMaster::BootFailed { reason } => process.failure = Some(reason),
             ToMaster::Draining => self.on_self_drain(id),
-            ToMaster::Listening { address, .. } => {
-                process.listening.insert(address.clone());
-                if let Some(socket) = fd {
-                    let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
-                    if !slot.kept.keep(id, address, socket) {
-                        log::warn!(
-                            "{}: too many sockets are kept for it; this one will not outlive it",
-                            self.place(at)
-                        );
-                    }
-                }
+            ToMaster::Listening {
+                address,
+                reuse_port,
+                protocol,
+            } => {
+                let opened = Opened {
+                    address: address.clone(),
+                    protocol,
+                    reuse_port,
+                };
+                self.on_listening(id, address, opened, fd);
             }
             ToMaster::Unlistened { address } => {
                 process.listening.remove(&address);
@@ -121,8 +125,18 @@ impl Master {
                 address,
                 backlog,
             } => {
-                let found =
-                    parse(&address).and_then(|address| self.shared.get(id, &address, backlog));
+                let running = &self.groups[at.group];
+                let found = parse(&address).and_then(|address| {
+                    if takes_rights(&address) && running.credentials.are_anothers() {
+                        log::warn!(
+                            "{}: not bound for it: {address}. Its processes run as another user, without the right to \
+                             bind there; give the address to a group, or choose a port from 1024 on",
+                            running.place(at.slot)
+                        );
+                        return Err(io::Error::from_raw_os_error(libc::EACCES));
+                    }
+                    self.shared.get(id, &address, backlog)
+                });
                 let answer = match found {
                     Ok(socket) => (ListenOutcome::Granted, Some(socket)),
                     Err(error) => {
@@ -151,6 +165,46 @@ impl Master {
                 log::info!("{} asks for a reload", self.place(at));
                 self.request_reload(None);
             }
+        }
+    }
+
+    /// A process has opened a listener. If the socket comes along, it is kept for those that come after it.
+    fn on_listening(
+        &mut self,
+        id: ProcessId,
+        address: String,
+        mut opened: Opened,
+        fd: Option<OwnedFd>,
+    ) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let at = process.slot;
+        let running = &mut self.groups[at.group];
+        let place = running.place(at.slot);
+        let kept = &mut running.slots[usize::from(at.slot)].kept;
+        let Ok(parsed) = parse(&address) else {
+            log::error!("{place}: \"{address}\", where it says that it listens, is no address");
+            return;
+        };
+        if let Some(socket) = fd {
+            if let Some(chosen) = chosen(&parsed, &socket) {
+                opened.address = chosen.to_string();
+            }
+            if !kept.keep(id, address.clone(), opened.clone(), socket) {
+                log::warn!(
+                    "{place}: too many sockets are kept for it; this one will not outlive it"
+                );
+            }
+        } else if !self
+            .shared
+            .opened(id, &running.definition.name, &parsed, &mut opened)
+            && let Some(known) = kept.address(&address)
+        {
+            known.clone_into(&mut opened.address);
+        }
+        if process.listening.len() < MAX_LISTENING {
+            process.listening.insert(address, opened);
         }
     }
 

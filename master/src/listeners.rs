@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use workhive_worker::{Address, Inherited};
 
 use crate::Group;
@@ -17,33 +20,29 @@ use crate::error::StartError;
 pub(crate) struct Bound {
     socket: OwnedFd,
     address: Address,
-    /// Who bound it, and what it bound: somebody else may have put a file in its place since.
-    path: Option<(u32, FileId)>,
+    /// Who bound it, and the file that it made.
+    file: Option<(u32, SocketFile)>,
 }
-
-type FileId = (u64, u64);
 
 impl Bound {
     /// Binds `address`; if the system chose the port, the address is the one it chose.
     pub(crate) fn new(address: &Address, reuse_port: bool, backlog: u32) -> io::Result<Self> {
         let socket = workhive_worker::bind(address, reuse_port, backlog)?;
-        let mut path = None;
+        let mut file = None;
         let address = match address {
             Address::Tcp(_) => {
                 let listener = TcpListener::from(socket.try_clone()?);
                 Address::Tcp(listener.local_addr()?)
             }
             Address::Unix(name) => {
-                // The way back must not depend on where the process stands later.
-                let name = std::path::absolute(name)?;
-                path = file_id(&name).map(|id| (std::process::id(), id));
-                Address::Unix(name)
+                file = SocketFile::of(&socket, name).map(|file| (std::process::id(), file));
+                Address::Unix(std::path::absolute(name)?)
             }
         };
         Ok(Self {
             socket,
             address,
-            path,
+            file,
         })
     }
 }
@@ -56,19 +55,59 @@ impl AsFd for Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let (Some((owner, id)), Address::Unix(path)) = (self.path, &self.address)
-            && owner == std::process::id()
-            && file_id(path) == Some(id)
+        if let Some((owner, file)) = &self.file
+            && *owner == std::process::id()
         {
-            // A socket file that stays is harmless: the next bind replaces it.
-            let _ = std::fs::remove_file(path);
+            file.remove();
         }
     }
 }
 
-fn file_id(path: &Path) -> Option<FileId> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
+/// The file that a Unix socket made when it was bound.
+///
+/// The path may come from a process without rights, and the master that removes it may be root. So it is looked at
+/// when the socket is there to vouch for it, and nothing but that very file is ever removed.
+#[derive(Debug)]
+struct SocketFile {
+    /// Absolute: the way back must not depend on where the process stands later.
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    /// The file at `path`, if it is a socket and `socket` was bound there.
+    fn of(socket: &impl AsRawFd, path: &Path) -> Option<Self> {
+        let name = getsockname::<UnixAddr>(socket.as_raw_fd()).ok()?;
+        if name.path() != Some(path) {
+            return None;
+        }
+        let path = std::path::absolute(path).ok()?;
+        let (_, id) = Self::find(&path)?;
+        Some(Self { path, id })
+    }
+
+    /// The directory of `path`, and the socket file that is there by that name.
+    fn find(path: &Path) -> Option<(OwnedFd, (u64, u64))> {
+        let (directory, name) = (path.parent()?, path.file_name()?);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(directory, flags, Mode::empty()).ok()?;
+        let found = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        let kind = SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits());
+        (kind == SFlag::S_IFSOCK).then_some((directory, (found.st_dev, found.st_ino)))
+    }
+
+    /// Removes the file, unless there is another one by now.
+    fn remove(&self) {
+        // Looked at and removed in the same directory: one on the way to it may be swapped for another meanwhile.
+        if let Some((directory, id)) = Self::find(&self.path)
+            && id == self.id
+            && let Some(name) = self.path.file_name()
+        {
+            // Best effort: a socket file that stays is harmless, the next bind replaces it.
+            let _ = unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
 }
 
 /// The listeners of one group: none, one for all its slots, or one for each.
@@ -152,7 +191,39 @@ fn bind_each(address: &Address, count: u16, backlog: u32) -> io::Result<Vec<Boun
 /// The sockets that processes asked the hive for, at an address that all of them share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    sockets: HashMap<Address, (Bound, Vec<usize>)>,
+    sockets: HashMap<Address, SharedSocket>,
+}
+
+#[derive(Debug)]
+struct SharedSocket {
+    bound: Bound,
+    users: Vec<usize>,
+    /// What is spoken there, and in which group, once somebody has said so.
+    said: Option<(String, Opened)>,
+}
+
+/// Most shared sockets: a process in a loop must not take all of the master's descriptors.
+const MAX_SHARED: usize = 256;
+
+/// A listener that a process has opened, in its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// Where it really is: the port is the one that the system chose.
+    pub(crate) address: String,
+    pub(crate) protocol: String,
+    pub(crate) reuse_port: bool,
+}
+
+impl Opened {
+    /// `protocol://address`.
+    pub(crate) fn listener(&self) -> String {
+        listener(&self.protocol, &self.address)
+    }
+}
+
+/// How a listener is called in tables: `protocol://address`, and `protocol://unix:/path`.
+pub(crate) fn listener(protocol: &str, address: &impl std::fmt::Display) -> String {
+    format!("{protocol}://{address}")
 }
 
 impl Shared {
@@ -164,17 +235,49 @@ impl Shared {
         backlog: u32,
     ) -> io::Result<BorrowedFd<'_>> {
         if !self.sockets.contains_key(address) {
-            let bound = Bound::new(address, false, backlog)?;
-            self.sockets.insert(address.clone(), (bound, Vec::new()));
+            if self.sockets.len() >= MAX_SHARED {
+                return Err(io::Error::from_raw_os_error(libc::EMFILE));
+            }
+            let shared = SharedSocket {
+                bound: Bound::new(address, false, backlog)?,
+                users: Vec::new(),
+                said: None,
+            };
+            self.sockets.insert(address.clone(), shared);
         }
-        let (bound, users) = self
+        let shared = self
             .sockets
             .get_mut(address)
             .ok_or(io::ErrorKind::NotFound)?;
-        if !users.contains(&user) {
-            users.push(user);
+        if !shared.users.contains(&user) {
+            shared.users.push(user);
         }
-        Ok((*bound).as_fd())
+        Ok(shared.bound.as_fd())
+    }
+
+    /// Process `user` of `group` has opened the listener that it asked for; false if it has not asked.
+    pub(crate) fn opened(
+        &mut self,
+        user: usize,
+        group: &str,
+        address: &Address,
+        opened: &mut Opened,
+    ) -> bool {
+        let Some(shared) = self.sockets.get_mut(address) else {
+            return false;
+        };
+        if !shared.users.contains(&user) {
+            return false;
+        }
+        opened.address = shared.bound.address.to_string();
+        shared.said = Some((group.to_owned(), opened.clone()));
+        true
+    }
+
+    /// True if what a process has opened is one of these.
+    pub(crate) fn has(&self, opened: &Opened) -> bool {
+        let mut sockets = self.sockets.values();
+        sockets.any(|shared| shared.bound.address.to_string() == opened.address)
     }
 
     /// Process `user` no longer listens there. The socket goes with the last user that lives; one whose users have
@@ -185,7 +288,7 @@ impl Shared {
         address: &Address,
         lives: impl Fn(usize) -> bool,
     ) {
-        if let Some((_, users)) = self.sockets.get_mut(address) {
+        if let Some(SharedSocket { users, .. }) = self.sockets.get_mut(address) {
             let was = users.contains(&user);
             users.retain(|other| *other != user && lives(*other));
             if was && users.is_empty() {
@@ -194,9 +297,10 @@ impl Shared {
         }
     }
 
-    /// Where these sockets listen.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.sockets.values().map(|(bound, _)| &bound.address)
+    /// What is known of each: where it listens, who speaks what there.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Address, Option<&(String, Opened)>)> {
+        let sockets = self.sockets.values();
+        sockets.map(|shared| (&shared.bound.address, shared.said.as_ref()))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -208,34 +312,69 @@ impl Shared {
 /// the process that gave it, and by those that asked for it since.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    sockets: HashMap<String, (OwnedFd, Vec<usize>)>,
+    sockets: HashMap<String, KeptSocket>,
+}
+
+#[derive(Debug)]
+struct KeptSocket {
+    socket: OwnedFd,
+    users: Vec<usize>,
+    opened: Opened,
+    file: Option<SocketFile>,
 }
 
 /// Most sockets kept for one slot: a process in a loop must not take all of the master's descriptors.
 const MAX_KEPT: usize = 64;
 
 impl Kept {
-    /// Keeps a socket of process `user`; false if there are too many.
-    pub(crate) fn keep(&mut self, user: usize, address: String, socket: OwnedFd) -> bool {
+    /// Keeps a socket of process `user`, which calls it `address`; false if there are too many.
+    pub(crate) fn keep(
+        &mut self,
+        user: usize,
+        address: String,
+        opened: Opened,
+        socket: OwnedFd,
+    ) -> bool {
         if self.sockets.len() >= MAX_KEPT && !self.sockets.contains_key(&address) {
             return false;
         }
-        self.sockets.insert(address, (socket, vec![user]));
+        let file = match parse(&address) {
+            Ok(Address::Unix(path)) => SocketFile::of(&socket, &path),
+            _ => None,
+        };
+        let kept = KeptSocket {
+            socket,
+            users: vec![user],
+            opened,
+            file,
+        };
+        self.sockets.insert(address, kept);
         true
+    }
+
+    /// Where the socket that a process calls `address` really listens, if one is kept.
+    pub(crate) fn address(&self, address: &str) -> Option<&str> {
+        let kept = self.sockets.get(address)?;
+        Some(&kept.opened.address)
+    }
+
+    /// What is kept.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Opened> {
+        self.sockets.values().map(|kept| &kept.opened)
     }
 
     /// The socket kept at `address`, which from now on process `user` uses too.
     pub(crate) fn claim(&mut self, user: usize, address: &str) -> Option<BorrowedFd<'_>> {
-        let (socket, users) = self.sockets.get_mut(address)?;
-        if !users.contains(&user) {
-            users.push(user);
+        let kept = self.sockets.get_mut(address)?;
+        if !kept.users.contains(&user) {
+            kept.users.push(user);
         }
-        Some((*socket).as_fd())
+        Some(kept.socket.as_fd())
     }
 
     /// Process `user` no longer listens at `address`. While another one does, the socket stays.
     pub(crate) fn release(&mut self, user: usize, address: &str) {
-        if let Some((_, users)) = self.sockets.get_mut(address) {
+        if let Some(KeptSocket { users, .. }) = self.sockets.get_mut(address) {
             users.retain(|other| *other != user);
             if users.is_empty() {
                 self.sockets.remove(address);
@@ -245,37 +384,66 @@ impl Kept {
 
     /// Closes what process `user`, the only one that is left, does not use; returns the addresses.
     pub(crate) fn retain(&mut self, user: usize) -> Vec<String> {
-        let gone = self.sockets.extract_if(|_, (_, users)| {
-            users.retain(|other| *other == user);
-            users.is_empty()
+        let gone = self.sockets.extract_if(|_, kept| {
+            kept.users.retain(|other| *other == user);
+            kept.users.is_empty()
         });
-        gone.map(|(address, _)| unlinked(address)).collect()
+        gone.map(|(_, kept)| kept.end()).collect()
     }
 
     /// Closes everything.
     pub(crate) fn clear(&mut self) {
-        for (address, _) in self.sockets.drain() {
-            unlinked(address);
+        for (_, kept) in self.sockets.drain() {
+            kept.end();
         }
     }
 }
 
-/// Removes the file of a Unix socket that nobody listens at any more.
-fn unlinked(address: String) -> String {
-    if let Ok(Address::Unix(path)) = parse(&address) {
-        // Best effort: a file that stays is replaced by the next who binds there.
-        let _ = std::fs::remove_file(path);
+impl KeptSocket {
+    /// Nobody listens there any more: removes the file of a Unix socket. Not in `Drop`, which also runs in forked
+    /// children.
+    fn end(self) -> String {
+        if let Some(file) = &self.file {
+            file.remove();
+        }
+        self.opened.listener()
     }
-    address
 }
 
-/// Where a path leads that a process asked for, as text.
+/// An address as processes send it: numbers, never a name that would have to be looked up.
 pub(crate) fn parse(address: &str) -> io::Result<Address> {
+    if !address.starts_with("unix:") {
+        let address: SocketAddr = address.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+        return Ok(Address::Tcp(address));
+    }
     address
         .parse()
         .map_err(|error: workhive_worker::AddressError| {
             io::Error::new(io::ErrorKind::InvalidInput, error)
         })
+}
+
+/// Where `socket` listens, if the system chose the port of `address`.
+pub(crate) fn chosen(address: &Address, socket: &OwnedFd) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) if address.port() == 0 => {}
+        _ => return None,
+    }
+    let name = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
+    let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| {
+        name.as_sockaddr_in6()
+            .map(|v6| SocketAddr::V6((*v6).into()))
+    })
+}
+
+/// True if binding there may take rights that processes under another user have given up: to ports below 1024, and to
+/// files.
+pub(crate) fn takes_rights(address: &Address) -> bool {
+    match address {
+        Address::Tcp(address) => (1..1024).contains(&address.port()),
+        Address::Unix(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +458,22 @@ mod tests {
 
     fn fd() -> OwnedFd {
         std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    fn opened(address: &str) -> Opened {
+        Opened {
+            address: address.to_owned(),
+            protocol: "text".to_owned(),
+            reuse_port: false,
+        }
+    }
+
+    fn keep(kept: &mut Kept, user: usize, address: &str) -> bool {
+        kept.keep(user, address.to_owned(), opened(address), fd())
+    }
+
+    fn unix(path: &Path) -> OwnedFd {
+        std::os::unix::net::UnixListener::bind(path).unwrap().into()
     }
 
     #[test]
@@ -334,13 +518,13 @@ mod tests {
     #[test]
     fn a_kept_socket_stays_as_long_as_somebody_uses_it() {
         let mut kept = Kept::default();
-        assert!(kept.keep(1, "a".into(), fd()));
-        assert!(kept.keep(1, "b".into(), fd()));
+        assert!(keep(&mut kept, 1, "a"));
+        assert!(keep(&mut kept, 1, "b"));
         assert!(kept.claim(2, "a").is_some());
         assert!(kept.claim(2, "c").is_none());
         // The old process says goodbye to an address that the new one has taken over.
         kept.release(1, "a");
-        assert_eq!(kept.retain(2), ["b"]);
+        assert_eq!(kept.retain(2), ["text://b"]);
         kept.release(2, "a");
         assert!(kept.claim(3, "a").is_none());
     }
@@ -348,7 +532,7 @@ mod tests {
     #[test]
     fn a_replacement_that_fails_leaves_the_kept_socket_to_the_old_process() {
         let mut kept = Kept::default();
-        assert!(kept.keep(1, "a".into(), fd()));
+        assert!(keep(&mut kept, 1, "a"));
         assert!(kept.claim(2, "a").is_some());
         assert!(kept.retain(1).is_empty());
         assert!(kept.claim(3, "a").is_some());
@@ -358,10 +542,10 @@ mod tests {
     fn a_slot_cannot_keep_without_end() {
         let mut kept = Kept::default();
         for index in 0..MAX_KEPT {
-            assert!(kept.keep(1, index.to_string(), fd()));
+            assert!(keep(&mut kept, 1, &index.to_string()));
         }
-        assert!(!kept.keep(1, "one more".into(), fd()));
-        assert!(kept.keep(1, "0".into(), fd()));
+        assert!(!keep(&mut kept, 1, "one more"));
+        assert!(keep(&mut kept, 1, "0"));
     }
 
     #[test]
@@ -371,8 +555,110 @@ mod tests {
         shared.get(1, &address, 16).unwrap();
         shared.get(2, &address, 16).unwrap();
         shared.release(1, &address, |_| true);
-        assert_eq!(shared.addresses().count(), 1);
+        assert_eq!(shared.iter().count(), 1);
         shared.release(2, &address, |_| true);
-        assert_eq!(shared.addresses().count(), 0);
+        assert_eq!(shared.iter().count(), 0);
+    }
+
+    #[test]
+    fn the_file_of_a_kept_unix_socket_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let address = format!("unix:{}", path.display());
+        let mut kept = Kept::default();
+        assert!(kept.keep(1, address.clone(), opened(&address), unix(&path)));
+        assert_eq!(kept.retain(2), [format!("text://{address}")]);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_no_socket_vouches_for_is_never_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let [own, other, plain] = ["own", "other", "plain"].map(|name| directory.path().join(name));
+        std::fs::write(&plain, "precious").unwrap();
+        let listener = unix(&other);
+        let mut kept = Kept::default();
+        // A file, in the name of a socket that is bound elsewhere; somebody else's socket, likewise.
+        let mut claim = |path: &Path, socket: OwnedFd| {
+            let address = format!("unix:{}", path.display());
+            assert!(kept.keep(1, address.clone(), opened(&address), socket));
+        };
+        claim(&plain, unix(&own));
+        claim(&other, fd());
+        kept.clear();
+        assert!(plain.exists() && other.exists());
+        drop(listener);
+    }
+
+    #[test]
+    fn a_file_that_took_a_sockets_place_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = directory.path().join("inside");
+        std::fs::create_dir(&inside).unwrap();
+        let path = inside.join("passwd");
+        let address = format!("unix:{}", path.display());
+        let mut kept = Kept::default();
+        assert!(kept.keep(1, address.clone(), opened(&address), unix(&path)));
+        // The directory on the way becomes another one.
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::write(elsewhere.join("passwd"), "precious").unwrap();
+        std::fs::rename(&inside, directory.path().join("was")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &inside).unwrap();
+        kept.clear();
+        assert!(elsewhere.join("passwd").exists());
+        // And so does the file itself, by another socket.
+        let again = unix(&directory.path().join("b.sock"));
+        let path = directory.path().join("b.sock");
+        let address = format!("unix:{}", path.display());
+        assert!(kept.keep(1, address.clone(), opened(&address), again));
+        std::fs::remove_file(&path).unwrap();
+        let _other = unix(&path);
+        kept.clear();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn names_are_not_looked_up_for_processes() {
+        assert!(parse("localhost:80").is_err());
+        assert_eq!(parse("[::1]:80").unwrap().to_string(), "[::1]:80");
+        assert_eq!(parse("unix:/a").unwrap().to_string(), "unix:/a");
+    }
+
+    #[test]
+    fn low_ports_and_files_take_rights() {
+        for (address, takes) in [
+            ("127.0.0.1:0", false),
+            ("127.0.0.1:1", true),
+            ("[::]:1023", true),
+            ("127.0.0.1:1024", false),
+            ("unix:/tmp/a", true),
+        ] {
+            assert_eq!(takes_rights(&parse(address).unwrap()), takes, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_port_that_the_system_chose_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let socket = OwnedFd::from(listener);
+        assert_eq!(chosen(&parse("127.0.0.1:0").unwrap(), &socket), Some(there));
+        assert_eq!(chosen(&parse("127.0.0.1:9").unwrap(), &socket), None);
+        assert_eq!(chosen(&parse("127.0.0.1:0").unwrap(), &fd()), None);
+    }
+
+    #[test]
+    fn a_shared_socket_is_called_as_its_users_call_it() {
+        let mut shared = Shared::default();
+        let address = parse("127.0.0.1:0").unwrap();
+        shared.get(1, &address, 16).unwrap();
+        let mut said = opened("127.0.0.1:0");
+        assert!(!shared.opened(2, "push", &address, &mut said));
+        assert!(shared.opened(1, "push", &address, &mut said));
+        let (there, known) = shared.iter().next().unwrap();
+        assert_eq!(said.address, there.to_string());
+        assert_ne!(said.address, "127.0.0.1:0");
+        assert_eq!(known, Some(&("push".to_owned(), said)));
     }
 }

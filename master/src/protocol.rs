@@ -62,13 +62,13 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListenerStatus {
     pub(crate) group: String,
-    /// `scheme://address`.
+    /// `protocol://address`.
     pub(crate) listener: String,
     /// Listening sockets at this address.
     pub(crate) sockets: usize,
     pub(crate) reuse_port: bool,
-    /// The process that listens there by its own doing; none if the master does.
-    pub(crate) pid: Option<u32>,
+    /// The processes that have opened it by themselves; none where the whole group listens.
+    pub(crate) pids: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,16 @@
 //! What the master tells about its hive: the status, and the table at the start.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Span, unix_ms};
 use crate::control::{ClientId, PATIENCE, Progress};
+use crate::listeners::Opened;
 use crate::master::{Master, Mood, Timer};
 use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
-use crate::slot::{ProcessId, Slot};
+use crate::slot::{Phase, ProcessId, Slot, SlotId};
 use crate::table;
 
 impl Master {
@@ -119,31 +122,48 @@ impl Master {
                     listener: running.definition.listener(running.listeners.address()),
                     sockets,
                     reuse_port,
-                    pid: None,
+                    pids: Vec::new(),
                 });
+            }
+        }
+        found.extend(self.opened_listeners());
+        found
+    }
+
+    /// What processes have opened by themselves, one row for each address.
+    fn opened_listeners(&self) -> Vec<ListenerStatus> {
+        let mut rows = OpenedRows::default();
+        for (address, said) in self.shared.iter() {
+            match said {
+                Some((group, opened)) => rows.add(group, opened, Socket::Shared, None),
+                None => rows.add_unnamed(&address.to_string()),
+            }
+        }
+        for (group, running) in self.groups.iter().enumerate() {
+            for (slot, filled) in (0..).zip(&running.slots) {
+                let socket = Socket::OfSlot(SlotId { group, slot });
+                for opened in filled.kept.iter() {
+                    rows.add(&running.definition.name, opened, socket, None);
+                }
             }
         }
         for process in self.processes.values() {
-            for address in &process.listening {
-                found.push(ListenerStatus {
-                    group: self.running(process.slot).definition.name.clone(),
-                    listener: address.clone(),
-                    sockets: 1,
-                    reuse_port: false,
-                    pid: u32::try_from(process.pid.as_raw()).ok(),
-                });
+            // The others have stopped listening.
+            if !matches!(process.phase, Phase::Starting | Phase::Ready) {
+                continue;
+            }
+            let group = &self.running(process.slot).definition.name;
+            let pid = u32::try_from(process.pid.as_raw()).ok();
+            for opened in process.listening.values() {
+                let socket = if self.shared.has(opened) {
+                    Socket::Shared
+                } else {
+                    Socket::OfSlot(process.slot)
+                };
+                rows.add(group, opened, socket, pid);
             }
         }
-        for address in self.shared.addresses() {
-            found.push(ListenerStatus {
-                group: "-".to_owned(),
-                listener: address.to_string(),
-                sockets: 1,
-                reuse_port: false,
-                pid: None,
-            });
-        }
-        found
+        rows.into_statuses()
     }
 
     fn worker_statuses(&self) -> Vec<WorkerStatus> {
@@ -193,6 +213,69 @@ impl Master {
     }
 }
 
+/// Listeners that processes have opened by themselves, by `protocol://address`.
+#[derive(Debug, Default)]
+struct OpenedRows(BTreeMap<String, OpenedRow>);
+
+#[derive(Debug, Default)]
+struct OpenedRow {
+    groups: BTreeSet<String>,
+    sockets: BTreeSet<Socket>,
+    reuse_port: bool,
+    pids: Vec<u32>,
+}
+
+/// Tells the sockets at one address apart: all processes of a slot have the same one, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Socket {
+    Shared,
+    OfSlot(SlotId),
+}
+
+impl OpenedRows {
+    fn add(&mut self, group: &str, opened: &Opened, socket: Socket, pid: Option<u32>) {
+        let row = self.0.entry(opened.listener()).or_default();
+        row.groups.insert(group.to_owned());
+        row.sockets.insert(socket);
+        row.reuse_port |= opened.reuse_port;
+        row.pids.extend(pid);
+    }
+
+    /// A shared socket that nobody has put to work yet.
+    fn add_unnamed(&mut self, address: &str) {
+        let row = self.0.entry(address.to_owned()).or_default();
+        row.sockets.insert(Socket::Shared);
+    }
+
+    fn into_statuses(self) -> Vec<ListenerStatus> {
+        let statuses = self.0.into_iter().map(|(listener, row)| ListenerStatus {
+            group: match row.groups.len() {
+                0 => "-".to_owned(),
+                _ => Vec::from_iter(row.groups).join(", "),
+            },
+            listener,
+            sockets: row.sockets.len(),
+            reuse_port: row.reuse_port,
+            pids: row.pids,
+        });
+        statuses.collect()
+    }
+}
+
+/// As many pids as fit a table.
+fn pids(pids: &[u32]) -> String {
+    const SHOWN: usize = 4;
+    if pids.is_empty() {
+        return "-".to_owned();
+    }
+    let shown: Vec<_> = pids.iter().take(SHOWN).map(u32::to_string).collect();
+    let mut text = shown.join(", ");
+    if pids.len() > SHOWN {
+        let _ = write!(text, " and {} more", pids.len() - SHOWN);
+    }
+    text
+}
+
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -208,9 +291,7 @@ impl Status {
                     listener.group.clone(),
                     listener.listener.clone(),
                     listener.sockets.to_string(),
-                    listener
-                        .pid
-                        .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+                    pids(&listener.pids),
                 ]
             })
             .collect();
@@ -229,7 +310,7 @@ impl Status {
         if !listeners.is_empty() {
             text.push('\n');
             text.push_str(&table::render(
-                &["group", "listener", "sockets", "pid"],
+                &["group", "listener", "sockets", "pids"],
                 &listeners,
             ));
         }
@@ -296,7 +377,7 @@ mod tests {
                 listener: "text://127.0.0.1:1".into(),
                 sockets: 1,
                 reuse_port: false,
-                pid: None,
+                pids: Vec::new(),
             }],
             workers: vec![WorkerStatus {
                 group: "push".into(),
@@ -312,11 +393,61 @@ mod tests {
             status.render(),
             "push 1.0.0: running, pid 7, up 1m 1s\n\
              \n\
-             group  listener            sockets  pid\n\
+             group  listener            sockets  pids\n\
              push   text://127.0.0.1:1        1  -\n\
              \n\
              group  slot  pid  gen  state  age    conns  accepted  messages  read  written  refused  restarts  last exit\n\
              push      0    8    0  ready  1.5 s      0         0        12     0        0        0         0  -\n"
         );
+    }
+
+    fn opened(address: &str, reuse_port: bool) -> Opened {
+        Opened {
+            address: address.to_owned(),
+            protocol: "text".to_owned(),
+            reuse_port,
+        }
+    }
+
+    #[test]
+    fn an_address_has_one_row_however_many_processes_listen_there() {
+        let mut rows = OpenedRows::default();
+        let slot = |slot| Socket::OfSlot(SlotId { group: 0, slot });
+        // Kept for both slots; during a reload, two processes of the first have the one socket.
+        for (at, pid) in [
+            (0, None),
+            (1, None),
+            (0, Some(10)),
+            (0, Some(12)),
+            (1, Some(11)),
+        ] {
+            rows.add("push", &opened("127.0.0.1:1", true), slot(at), pid);
+        }
+        rows.add("push", &opened("unix:/a", false), Socket::Shared, Some(10));
+        rows.add("api", &opened("unix:/a", false), Socket::Shared, Some(20));
+        rows.add_unnamed("127.0.0.1:2");
+        let status =
+            |group: &str, listener: &str, sockets, reuse_port, pids: &[u32]| ListenerStatus {
+                group: group.to_owned(),
+                listener: listener.to_owned(),
+                sockets,
+                reuse_port,
+                pids: pids.to_vec(),
+            };
+        assert_eq!(
+            rows.into_statuses(),
+            [
+                status("-", "127.0.0.1:2", 1, false, &[]),
+                status("push", "text://127.0.0.1:1", 2, true, &[10, 12, 11]),
+                status("api, push", "text://unix:/a", 1, false, &[10, 20]),
+            ]
+        );
+    }
+
+    #[test]
+    fn many_pids_are_counted() {
+        assert_eq!(pids(&[]), "-");
+        assert_eq!(pids(&[1, 2]), "1, 2");
+        assert_eq!(pids(&[1, 2, 3, 4, 5, 6]), "1, 2, 3, 4 and 2 more");
     }
 }

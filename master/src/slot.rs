@@ -1,6 +1,6 @@
 //! The master's books: its processes, and the slots that they fill.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use workhive_ipc::{MasterEnd, Row, SlotState};
 use crate::Group;
 use crate::backoff::{Backoff, STABLE};
 use crate::credentials::Credentials;
-use crate::listeners::{GroupListeners, Kept};
+use crate::listeners::{GroupListeners, Kept, Opened};
 use crate::watch::Overdue;
 
 /// Names a process in the master's books. Never used twice, unlike a pid.
@@ -42,8 +42,8 @@ pub(crate) struct Process {
     pub(crate) leaves: bool,
     /// Why it could not start, in its own words or in ours.
     pub(crate) failure: Option<String>,
-    /// Where it listens by its own doing.
-    pub(crate) listening: BTreeSet<String>,
+    /// Where it listens by its own doing, by the address as it wrote it.
+    pub(crate) listening: BTreeMap<String, Opened>,
     /// The deadline that it had missed when it was last looked at.
     pub(crate) overdue: Overdue,
 }

@@ -1,6 +1,6 @@
 //! Making new processes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -173,7 +173,7 @@ impl Master {
             phase: Phase::Starting,
             leaves: false,
             failure: None,
-            listening: BTreeSet::new(),
+            listening: BTreeMap::new(),
             overdue: Overdue::default(),
         };
         let polled = self.watch_fd(&process.pidfd, id * 2).and_then(|()| {
