@@ -12,7 +12,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .map(|directory| directory.join(program))
         .find(|path| path.is_file());
     if found.is_none() {
-        skip(&format!("there is no {program} on this machine"));
+        missing(&format!("there is no {program} on this machine"));
     }
     found
 }
@@ -28,21 +28,23 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
         .output()
         .is_ok_and(|output| output.status.success());
     if !has {
-        skip(&format!("python3 has no module {module}"));
+        missing(&format!("python3 has no module {module}"));
     }
     has.then_some(python)
 }
 
-/// Says that a test is skipped.
-///
-/// # Panics
-/// If the environment says `CI=true`.
+/// A program is missing.
+fn missing(why: &str) {
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!ci, "nothing may be missing here: {why}");
+    skip(why);
+}
+
+/// Says that a test is skipped, for want of rights.
 #[expect(
     clippy::print_stderr,
     reason = "the user has to see that a test did not run"
 )]
 pub fn skip(why: &str) {
-    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!ci, "nothing may be skipped here: {why}");
     eprintln!("skipped: {why}");
 }

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::{TextClient, connect};
-use workhive_tests::{Port, Setup, proc, program};
+use workhive_tests::{Port, Setup, proc, program, tools};
 
 fn echo(target: impl Into<String>) -> Setup {
     Setup::echo(program!("workhive-under-test"), target)
@@ -187,7 +187,7 @@ fn a_restart_with_nonsense_leaves_the_running_hive_alone() {
 #[test]
 fn processes_become_the_user_that_they_are_told_to() {
     if !nix::unistd::geteuid().is_root() {
-        return;
+        return tools::skip("only root can become somebody else");
     }
     let port = Port::reserve();
     let hive = echo(format!("http://{port}"))
