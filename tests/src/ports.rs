@@ -27,7 +27,9 @@ impl Port {
     /// # Panics
     /// If all are taken, or the directory of the locks cannot be used.
     pub fn reserve() -> Self {
-        let directory = std::env::temp_dir().join("workhive-test-ports");
+        // A user's own: what root has made, nobody else could write to.
+        let name = format!("workhive-test-ports-{}", nix::unistd::getuid());
+        let directory = std::env::temp_dir().join(name);
         match std::fs::create_dir(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 panic!("{}: {error}", directory.display())

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::{TextClient, connect};
-use workhive_tests::{Port, Setup, proc, program, tools};
+use workhive_tests::{Port, Running, Setup, proc, program, tools};
 
 fn echo(target: impl Into<String>) -> Setup {
     Setup::echo(program!("workhive-under-test"), target)
@@ -228,4 +228,28 @@ fn help_names_the_verbs_and_the_options_and_is_no_error() {
     ] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
+}
+
+#[test]
+fn without_a_pid_file_a_hive_is_known_by_its_name_and_its_first_address() {
+    let [ws, text, other] = std::array::from_fn(|_| Port::reserve());
+    let setup = Setup::new(program!("workhive-under-test"));
+    let run = |verb: &[&str], ws: &Port| {
+        let mut command = setup.command(program!("workhive-under-test"));
+        command
+            .arg("push")
+            .args(verb)
+            .args(["--ws", &ws.to_string(), "--text", &text.to_string()])
+            .env("XDG_RUNTIME_DIR", setup.path(""));
+        Running::new(command).finish()
+    };
+    assert_eq!(run(&["start", "-d"], &ws).code, Some(0));
+    assert_eq!(run(&["start", "-d"], &ws).code, Some(1), "it runs already");
+    let status = run(&["status"], &ws);
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert!(status.stdout.contains(&ws.to_string()), "{status:?}");
+    assert_eq!(run(&["status"], &other).code, Some(3), "another one");
+    assert_eq!(run(&["reload"], &ws).code, Some(0));
+    assert_eq!(run(&["stop"], &ws).code, Some(0));
+    assert_eq!(run(&["stop"], &ws).code, Some(3));
 }
