@@ -326,7 +326,8 @@ fn standard() -> Vec<Arg> {
         option(
             "log-file",
             "FILE",
-            "start: log here instead of to standard error; SIGHUP opens it anew",
+            "start: log here instead of to standard error (a daemon: to a .log file beside the pid file); SIGHUP opens \
+             it anew",
         )
         .value_parser(clap::value_parser!(PathBuf)),
         option(

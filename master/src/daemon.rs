@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::unistd::ForkResult;
@@ -26,8 +27,8 @@ pub(crate) struct Waiter(OwnedFd);
 #[derive(Debug)]
 pub(crate) struct Word(OwnedFd);
 
-/// What the daemon sends when it is ready; anything else is a reason.
-const READY: &[u8] = b"\0";
+/// What the daemon sends first when it is ready; anything else is a reason.
+const READY: u8 = 0;
 
 /// Longest reason, in bytes.
 const MAX_REASON: u64 = 64 * 1024;
@@ -59,9 +60,10 @@ pub(crate) fn daemonize() -> io::Result<Side> {
 }
 
 impl Word {
-    /// Tells the starter that the hive is ready. `Err` is of no consequence: the starter was killed.
-    pub(crate) fn ready(self) -> io::Result<()> {
-        File::from(self.0).write_all(READY)
+    /// Tells the starter that the hive is ready, and what to say about it. `Err` is of no consequence: the starter was
+    /// killed.
+    pub(crate) fn ready(self, text: &str) -> io::Result<()> {
+        File::from(self.0).write_all(&[&[READY], text.as_bytes()].concat())
     }
 
     /// Tells the starter why there will be no hive.
@@ -71,16 +73,46 @@ impl Word {
 }
 
 impl Waiter {
-    /// Waits until the daemon is ready, or returns why it will not be. Bounded by the daemon, which bounds its boot.
-    pub(crate) fn wait(self) -> Result<(), String> {
+    /// Waits until the daemon is ready and returns what it says; or why it will not be. Bounded by the daemon, which
+    /// bounds its boot.
+    pub(crate) fn wait(self, log_file: &Path) -> Result<String, String> {
         let mut word = Vec::new();
         if let Err(error) = File::from(self.0).take(MAX_REASON).read_to_end(&mut word) {
             return Err(format!("cannot hear from the daemon: {error}"));
         }
         match word.as_slice() {
-            READY => Ok(()),
-            [] => Err("the daemon died before it was ready; see its log (--log-file)".to_owned()),
+            [READY, text @ ..] => Ok(String::from_utf8_lossy(text).into_owned()),
+            [] => Err(format!(
+                "the daemon died before it was ready; see its log {}",
+                log_file.display()
+            )),
             reason => Err(String::from_utf8_lossy(reason).into_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(say: impl FnOnce(Word) -> io::Result<()>) -> Result<String, String> {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        say(Word(write)).unwrap();
+        Waiter(read).wait(Path::new("/srv/push.log"))
+    }
+
+    #[test]
+    fn the_starter_says_what_the_daemon_says() {
+        assert_eq!(said(|word| word.ready("started")), Ok("started".to_owned()));
+        assert_eq!(
+            said(|word| word.failed("no port")),
+            Err("no port".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_dies_without_a_word_has_a_log() {
+        let error = said(|_| Ok(())).unwrap_err();
+        assert!(error.contains("/srv/push.log"), "{error}");
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Identity {
     pub(crate) pid_file: PathBuf,
     /// The control socket, beside the pid file.
     pub(crate) socket: PathBuf,
+    /// Where a daemon logs, beside the pid file, unless it is told otherwise.
+    pub(crate) log_file: PathBuf,
     /// True if the directory is ours to make.
     own_directory: bool,
 }
@@ -30,7 +32,8 @@ impl Identity {
             return Self {
                 name: name.to_owned(),
                 pid_file: pid_file.to_owned(),
-                socket: socket_beside(pid_file),
+                socket: beside(pid_file, "sock"),
+                log_file: beside(pid_file, "log"),
                 own_directory: false,
             };
         }
@@ -40,7 +43,8 @@ impl Identity {
         let pid_file = directory(runtime.as_deref(), uid).join(format!("{stem}.pid"));
         Self {
             name: name.to_owned(),
-            socket: socket_beside(&pid_file),
+            socket: beside(&pid_file, "sock"),
+            log_file: beside(&pid_file, "log"),
             pid_file,
             own_directory: true,
         }
@@ -48,7 +52,7 @@ impl Identity {
 
     /// The same identity by absolute paths, which mean the same wherever the process stands later.
     pub(crate) fn absolute(mut self) -> Self {
-        for path in [&mut self.pid_file, &mut self.socket] {
+        for path in [&mut self.pid_file, &mut self.socket, &mut self.log_file] {
             if let Ok(absolute) = std::path::absolute(&*path) {
                 *path = absolute;
             }
@@ -95,14 +99,14 @@ impl Identity {
     }
 }
 
-/// The pid file's path with the extension `.sock`.
-fn socket_beside(pid_file: &Path) -> PathBuf {
-    let socket = pid_file.with_extension("sock");
+/// The pid file's path with another extension.
+fn beside(pid_file: &Path, extension: &str) -> PathBuf {
+    let path = pid_file.with_extension(extension);
     // A pid file of that name already: two files need two names.
-    if socket == pid_file {
-        socket.with_extension("sock.sock")
+    if path == pid_file {
+        path.with_extension(format!("{extension}.{extension}"))
     } else {
-        socket
+        path
     }
 }
 
@@ -208,11 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_file_of_the_users_choice_brings_its_socket_along() {
-        let identity = Identity::new("push", None, Some(Path::new("/srv/push.pid")));
-        assert_eq!(identity.socket, Path::new("/srv/push.sock"));
-        let identity = Identity::new("push", None, Some(Path::new("/srv/push.sock")));
-        assert_eq!(identity.socket, Path::new("/srv/push.sock.sock"));
+    fn a_pid_file_of_the_users_choice_brings_its_socket_and_its_log_along() {
+        for (pid_file, socket, log_file) in [
+            ("/srv/push.pid", "/srv/push.sock", "/srv/push.log"),
+            ("/srv/push.sock", "/srv/push.sock.sock", "/srv/push.log"),
+            ("/srv/push.log", "/srv/push.sock", "/srv/push.log.log"),
+        ] {
+            let identity = Identity::new("push", None, Some(Path::new(pid_file)));
+            assert_eq!(identity.socket, Path::new(socket));
+            assert_eq!(identity.log_file, Path::new(log_file));
+        }
     }
 
     #[test]

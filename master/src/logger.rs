@@ -3,16 +3,25 @@
 //! A write of one line to a file opened with `O_APPEND` is not torn apart by other processes' lines (write(2)), so all
 //! processes of a hive share one file without a lock between them. There is no thread behind it and no buffer: what
 //! was logged before a crash is in the file.
+//!
+//! No write waits. A master that is held up by a terminal whose output was stopped (Ctrl+S), or by a pipe that nobody
+//! reads, watches over nothing: lines that do not fit are lost, and counted.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
 
 use crate::clock::{Timestamp, unix_ms};
 
@@ -31,6 +40,16 @@ struct State {
     place: String,
     pid: u32,
     file: Option<LogFile>,
+    lost: Lost,
+}
+
+/// What this process could not write.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lost {
+    /// Lines since the last one that could be written.
+    lines: u64,
+    /// Of the last line a part was written.
+    torn: bool,
 }
 
 struct LogFile {
@@ -46,6 +65,10 @@ static LOGGER: Logger = Logger {
         place: String::new(),
         pid: 0,
         file: None,
+        lost: Lost {
+            lines: 0,
+            torn: false,
+        },
     }),
 };
 
@@ -65,21 +88,103 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut state = self.state();
-        let line = line(unix_ms(), record, &state.place, state.pid);
-        // There is nobody left to tell when the log cannot be written.
-        let _ = match &mut state.file {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let now = unix_ms();
+        let mut text = state.lost.told(now, &state.place, state.pid);
+        text.push_str(&line(now, record, &state.place, state.pid));
+        let taken = match &mut state.file {
             Some(file) => {
                 if file.looked.elapsed() >= LOOK {
                     file.follow();
                 }
-                file.file.write_all(line.as_bytes())
+                write_now(file.file.as_fd(), text.as_bytes())
             }
-            None => io::stderr().write_all(line.as_bytes()),
+            None => write_now(io::stderr().as_fd(), text.as_bytes()),
         };
+        state.lost.note(&text, taken);
     }
 
     fn flush(&self) {}
+}
+
+impl Lost {
+    /// What is to be written ahead of the next line.
+    fn told(self, now: u64, place: &str, pid: u32) -> String {
+        let mut text = String::new();
+        if self.torn {
+            text.push('\n');
+        }
+        if self.lines > 0 {
+            let what = format_args!("{} lines of the log could not be written", self.lines);
+            let record = Record::builder().level(Level::Warn).args(what).build();
+            text.push_str(&line(now, &record, place, pid));
+        }
+        text
+    }
+
+    /// Of `text`, so many bytes have been written.
+    fn note(&mut self, text: &str, taken: usize) {
+        if taken == text.len() {
+            *self = Self::default();
+            return;
+        }
+        self.lines += 1;
+        if let Some(last) = taken.checked_sub(1) {
+            self.torn = text.as_bytes().get(last) != Some(&b'\n');
+        }
+    }
+}
+
+/// Writes as many of the bytes as `fd` takes without waiting, and returns how many that were. An error, of which
+/// nobody could be told, counts like a lack of room.
+pub(crate) fn write_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> usize {
+    let kind =
+        fstat(fd).map(|found| SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits()));
+    match kind {
+        Ok(SFlag::S_IFSOCK) => write_all(bytes, |rest| {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            send(fd.as_raw_fd(), rest, flags)
+        }),
+        // Pipes and terminals. To make this descriptor non-blocking would do the same to everybody who has it from
+        // where we have it, a shell perhaps; opened anew, it is ours alone (proc(5)).
+        Ok(SFlag::S_IFIFO | SFlag::S_IFCHR) => {
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let own = OpenOptions::new()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open(path);
+            match own {
+                Ok(own) => write_all(bytes, |rest| nix::unistd::write(&own, rest)),
+                // A process under another user may not.
+                Err(_) => write_all(bytes, |rest| write_if_ready(fd, rest)),
+            }
+        }
+        _ => write_all(bytes, |rest| nix::unistd::write(fd, rest)),
+    }
+}
+
+/// Writes a part, if poll(2) says that there is room. Only if another process is faster to take that room, this waits.
+fn write_if_ready(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+    if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+        return Err(Errno::EAGAIN);
+    }
+    // A pipe that is ready has room for this much (pipe(7)).
+    nix::unistd::write(fd, &bytes[..bytes.len().min(libc::PIPE_BUF)])
+}
+
+fn write_all(bytes: &[u8], mut write: impl FnMut(&[u8]) -> nix::Result<usize>) -> usize {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match write(&bytes[taken..]) {
+            Ok(0) => break,
+            Ok(length) => taken += length,
+            Err(Errno::EINTR) => {}
+            Err(_) => break,
+        }
+    }
+    taken
 }
 
 impl LogFile {
@@ -137,11 +242,16 @@ fn line(now: u64, record: &Record<'_>, place: &str, pid: u32) -> String {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o640)
-        .open(path)
+        // A named pipe that nobody reads is an error, and not a wait without end.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    // What others print here may wait.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
 }
 
 /// Starts logging, to `path` or to standard error. A logger that the program has installed before stays.
@@ -177,6 +287,12 @@ pub(crate) fn set_place(place: &str) {
     let mut state = LOGGER.state();
     place.clone_into(&mut state.place);
     state.pid = std::process::id();
+    state.lost = Lost::default();
+}
+
+/// The log file, if there is one.
+pub(crate) fn path() -> Option<PathBuf> {
+    LOGGER.state().file.as_ref().map(|file| file.path.clone())
 }
 
 /// Opens the log file anew. Without a log file nothing happens.
@@ -189,6 +305,8 @@ pub(crate) fn reopen() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn text(message: &str) -> String {
@@ -196,7 +314,7 @@ mod tests {
             1_767_323_045_678,
             &Record::builder()
                 .args(format_args!("{message}"))
-                .level(log::Level::Warn)
+                .level(Level::Warn)
                 .build(),
             "push[2]",
             1234,
@@ -241,5 +359,59 @@ mod tests {
             std::fs::read_to_string(directory.path().join("log.1")).unwrap(),
             "one"
         );
+    }
+
+    /// Writes until nothing fits any more.
+    fn fill(fd: BorrowedFd<'_>, line: &str) -> usize {
+        let mut lines = 0;
+        while write_now(fd, line.as_bytes()) == line.len() {
+            lines += 1;
+        }
+        lines
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_holds_nobody_up() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let long = "x".repeat(MAX_LINE);
+        assert!(fill(write.as_fd(), &long) > 0);
+        drop(read);
+        assert_eq!(write_now(write.as_fd(), b"nobody there"), 0);
+    }
+
+    #[test]
+    fn a_pipe_that_cannot_be_opened_anew_holds_nobody_up() {
+        let (_read, write) = nix::unistd::pipe().unwrap();
+        let line = [b'x'; 100];
+        let mut lines = 0;
+        while write_all(&line, |rest| write_if_ready(write.as_fd(), rest)) == line.len() {
+            lines += 1;
+        }
+        assert!(lines > 100, "{lines}");
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_holds_nobody_up() {
+        let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(fill(here.as_fd(), "a line\n") > 0);
+    }
+
+    #[test]
+    fn lines_that_were_lost_are_counted_by_the_next_one() {
+        let mut lost = Lost::default();
+        let text = "two\nlines\n";
+        lost.note(text, text.len());
+        assert_eq!(lost.told(0, "master", 7), "");
+        lost.note(text, 0);
+        lost.note(text, 4);
+        assert!(!lost.torn);
+        lost.note(text, 6);
+        let told = lost.told(0, "master", 7);
+        assert_eq!(
+            told,
+            "\n1970-01-01T00:00:00.000Z WARN master 7 3 lines of the log could not be written\n"
+        );
+        lost.note(&told, told.len());
+        assert_eq!(lost.told(0, "master", 7), "");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Span, unix_ms};
@@ -11,7 +12,7 @@ use crate::listeners::Opened;
 use crate::master::{Master, Mood, Timer};
 use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
 use crate::slot::{Phase, ProcessId, Slot, SlotId};
-use crate::table;
+use crate::{logger, table};
 
 impl Master {
     /// Clients wait at the control socket.
@@ -58,13 +59,14 @@ impl Master {
             Span(self.started.elapsed())
         );
         if let Some(word) = self.word.take() {
-            if let Err(error) = word.ready() {
+            let log = logger::path().unwrap_or_default();
+            let text = format!("started, pid {}, log {}", std::process::id(), log.display());
+            if let Err(error) = word.ready(&text) {
                 log::debug!("nobody waits for the daemon to be ready: {error}");
             }
         } else {
-            // A closed standard output is no reason to end.
-            let _ = io::stdout().write_all(self.greeting().as_bytes());
-            let _ = io::stdout().flush();
+            // A standard output that is closed, or that nobody reads, is no reason to end, nor to wait.
+            logger::write_now(io::stdout().as_fd(), self.greeting().as_bytes());
         }
     }
 

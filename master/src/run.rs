@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -51,7 +52,7 @@ where
 {
     let program = std::env::args_os()
         .next()
-        .map(std::path::PathBuf::from)
+        .map(PathBuf::from)
         .unwrap_or_default();
     let name = program
         .file_stem()
@@ -135,6 +136,12 @@ impl Args {
     }
 
     fn start(&self, identity: Identity, groups: Vec<Group>) -> Exit {
+        let identity = identity.absolute();
+        let log_file = match &self.log_file {
+            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            // A daemon has nowhere else to log.
+            None => self.daemon.then(|| identity.log_file.clone()),
+        };
         let mut word = None;
         if self.daemon {
             // What can be known before is said here, where there is still a terminal.
@@ -143,8 +150,8 @@ impl Args {
             }
             match daemonize() {
                 Ok(Side::Starter(waiter)) => {
-                    return match waiter.wait() {
-                        Ok(()) => Exit::SUCCESS,
+                    return match waiter.wait(log_file.as_deref().unwrap_or(Path::new("-"))) {
+                        Ok(text) => say(&text),
                         Err(reason) => complain(&self.name, &reason),
                     };
                 }
@@ -157,7 +164,7 @@ impl Args {
         if let Err(error) = ignore_terminal() {
             return self.end(word, &error);
         }
-        let mut master = match self.prepare(identity.absolute(), groups) {
+        let mut master = match self.prepare(identity, log_file, groups) {
             Ok(master) => master,
             Err(error) => return self.end(word, &error),
         };
@@ -182,22 +189,28 @@ impl Args {
     }
 
     /// Everything before the first fork, in an order in which nothing is taken that a failure would leave behind.
-    fn prepare(&self, identity: Identity, groups: Vec<Group>) -> Result<Master, StartError> {
-        let log_error = |error| StartError::LogFile {
-            path: self.log_file.clone().unwrap_or_default(),
-            error,
-        };
-        logger::start(self.log_level, self.log_file.as_deref(), self.daemon).map_err(log_error)?;
-        check_threads()?;
-        let mut credentials = Vec::with_capacity(groups.len());
-        for group in &groups {
-            credentials.push(Credentials::of(group).map_err(StartError::User)?);
-        }
+    fn prepare(
+        &self,
+        identity: Identity,
+        log_file: Option<PathBuf>,
+        groups: Vec<Group>,
+    ) -> Result<Master, StartError> {
         let pid_file_error = |error| StartError::PidFile {
             path: identity.pid_file.clone(),
             error,
         };
         identity.make_directory().map_err(pid_file_error)?;
+        logger::start(self.log_level, log_file.as_deref(), self.daemon).map_err(|error| {
+            StartError::LogFile {
+                path: log_file.unwrap_or_default(),
+                error,
+            }
+        })?;
+        check_threads()?;
+        let mut credentials = Vec::with_capacity(groups.len());
+        for group in &groups {
+            credentials.push(Credentials::of(group).map_err(StartError::User)?);
+        }
         let pid_file = PidFile::take(&identity.pid_file).map_err(|taken| match taken {
             Taken::By(pid) => StartError::Running(pid),
             Taken::Io(error) => pid_file_error(error),
