@@ -50,6 +50,12 @@ const ONLY_WITH: [(&str, &[Verb]); 9] = [
 const STANDARD: &str = "Standard options";
 const OWN: &str = "Options of this program";
 
+const AFTER_HELP: &str = "\
+A process that is not ready 60 seconds after it was started has failed, and is killed. A start fails when no process of
+a group becomes ready in 5 attempts.
+
+Exit codes: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no sense; 3 not running.";
+
 /// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload` and `status`
 /// with their options, and options of the program's own.
 ///
@@ -183,7 +189,8 @@ impl Cli {
         let mut command = Command::new(self.name.clone())
             .disable_version_flag(true)
             .help_template("{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}")
-            .args(standard());
+            .args(standard())
+            .after_help(AFTER_HELP);
         if let Some(about) = &self.about {
             command = command.about(about.clone());
         }

@@ -14,7 +14,7 @@ use crate::clock::Span;
 use crate::error::StartError;
 use crate::listeners::{Opened, chosen, parse, takes_rights};
 use crate::master::{Master, Mood, Order, Timer};
-use crate::slot::{Phase, Process, ProcessId, SlotId, describe};
+use crate::slot::{Ending, Phase, Process, ProcessId, SlotId, describe};
 use crate::sys;
 
 /// How long a process may take to end: one that was told to end now, and one whose drain is over. `on_worker_stop`
@@ -352,49 +352,53 @@ impl Master {
         let now = Instant::now();
         let at = process.slot;
         let mut how = status.map_or_else(|| "ended".to_owned(), describe);
-        if let Some(failure) = &process.failure {
-            how = format!("{how}: {failure}");
+        // It may have drained and ended before we heard of it.
+        let left = process.leaves
+            && process.ready.is_some()
+            && matches!(status, Some(WaitStatus::Exited(_, 0)));
+        if left {
+            how = format!("drained by its own decision and {how}");
         }
+        let ending = Ending::new(how, process.failure.take());
         let place = self.place(at);
-        let age = Span(process.age(now));
+        let (pid, age) = (process.pid, process.age(now));
         let stopping = self.is_stopping();
         let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
         if let Some(index) = slot.old.iter().position(|old| *old == id) {
             slot.old.remove(index);
-            log::info!("{place}: replaced pid {} {how} after {age}", process.pid);
+            log::info!("{place}: replaced pid {pid} {}", ending.told(age, None));
             self.settle_kept(at);
         } else if slot.next == Some(id) {
             slot.next = None;
             let empty = slot.current.is_none();
-            log::error!(
-                "{place}: pid {} {how} after {age}, before it was ready",
-                process.pid
-            );
-            self.reload_failed(&format!("{place} {how}"));
+            if stopping {
+                log::info!("{place}: pid {pid} {}", ending.told(age, None));
+            } else {
+                log::error!("{place}: pid {pid} ended before it was ready");
+            }
+            self.reload_failed(&format!("{place} {ending}"));
             if empty && !stopping {
-                self.attempt_failed(at, &how);
+                self.attempt_failed(at, &ending);
             }
         } else if slot.current == Some(id) {
             slot.current = None;
-            // It may have drained and ended before we heard of it.
-            let left = process.leaves
-                && process.ready.is_some()
-                && matches!(status, Some(WaitStatus::Exited(_, 0)));
-            if left {
-                how = format!("drained by its own decision and {how}");
-            }
-            slot.last_exit = Some(how.clone());
+            let last = slot.last_exit.replace(ending.to_string());
+            let told = ending.told(age, last.as_deref());
             if stopping || left {
-                log::info!("{place}: pid {} {how} after {age}", process.pid);
+                log::info!("{place}: pid {pid} {told}");
             } else {
-                log::warn!("{place}: pid {} {how} after {age}", process.pid);
+                log::warn!("{place}: pid {pid} {told}");
                 slot.restarts += 1;
             }
             if slot.next.is_some() {
                 // The next one is on its way and takes the slot when it is ready.
                 return;
             }
-            let end = if left { End::Left } else { End::Failed(&how) };
+            let end = if left {
+                End::Left
+            } else {
+                End::Failed(&ending)
+            };
             self.refill(at, process.was_stable(now), end);
         }
     }
@@ -415,7 +419,7 @@ impl Master {
         } else {
             match end {
                 End::Left => self.rest(at),
-                End::Failed(how) => self.attempt_failed(at, how),
+                End::Failed(ending) => self.attempt_failed(at, ending),
             }
         }
     }
@@ -440,12 +444,12 @@ impl Master {
 
     /// An attempt to fill a slot has failed: tries again later, or gives the hive up if nothing of the group ever
     /// worked.
-    pub(crate) fn attempt_failed(&mut self, at: SlotId, how: &str) {
+    pub(crate) fn attempt_failed(&mut self, at: SlotId, ending: &Ending) {
         let place = self.place(at);
         let running = &mut self.groups[at.group];
         let count = u32::from(running.definition.count);
         let slot = &mut running.slots[usize::from(at.slot)];
-        slot.last_exit = Some(how.to_owned());
+        slot.last_exit = Some(ending.to_string());
         let wait = slot.backoff.fail(random());
         if !running.proven {
             running.failures += 1;
@@ -455,7 +459,7 @@ impl Master {
                 self.fail(StartError::Boot {
                     group,
                     attempts,
-                    reason: how.to_owned(),
+                    reason: ending.why().to_owned(),
                 });
                 return;
             }
@@ -557,8 +561,8 @@ impl Master {
 enum End<'a> {
     /// By its own decision, after it had been ready.
     Left,
-    /// Otherwise; in words.
-    Failed(&'a str),
+    /// Otherwise.
+    Failed(&'a Ending),
 }
 
 /// Answers a process that asked for a listening socket.

@@ -9,7 +9,7 @@ use crate::clock::Span;
 use crate::control::ClientId;
 use crate::master::{Master, Mood, Order};
 use crate::protocol::Reply;
-use crate::slot::{Phase, ProcessId, SlotId};
+use crate::slot::{Phase, ProcessId, SlotId, processes};
 
 /// Most replaced processes of one slot that may still finish what they have in hand. With more, frequent reloads
 /// under long connections would fill the memory.
@@ -84,8 +84,8 @@ impl Master {
             }
         }
         log::info!(
-            "reload: {} processes are replaced, {} are told",
-            left.len(),
+            "reload: {} to replace, {} to tell",
+            processes(left.len()),
             tell.len()
         );
         for id in &tell {
@@ -115,8 +115,8 @@ impl Master {
             told => format!(", told {told}"),
         };
         let text = format!(
-            "replaced {} processes{told} in {}",
-            reload.replaced,
+            "replaced {}{told} in {}",
+            processes(reload.replaced),
             Span(reload.started.elapsed())
         );
         log::info!("reload: {text}");

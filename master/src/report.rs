@@ -11,7 +11,7 @@ use crate::control::{ClientId, PATIENCE, Progress};
 use crate::listeners::Opened;
 use crate::master::{Master, Mood, Timer};
 use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
-use crate::slot::{Phase, ProcessId, Slot, SlotId};
+use crate::slot::{Phase, ProcessId, Slot, SlotId, processes};
 use crate::{logger, table};
 
 impl Master {
@@ -53,9 +53,9 @@ impl Master {
 
     /// Says that the hive is ready, to whom it may concern.
     pub(crate) fn announce(&mut self) {
-        let processes = self.processes.len();
         log::info!(
-            "ready: {processes} processes in {}",
+            "ready: {} in {}",
+            processes(self.processes.len()),
             Span(self.started.elapsed())
         );
         if let Some(word) = self.word.take() {
@@ -264,6 +264,9 @@ impl OpenedRows {
     }
 }
 
+/// Longest "last exit" in the table, in characters; `--json` has it whole.
+const LAST_EXIT: usize = 50;
+
 /// As many pids as fit a table.
 fn pids(pids: &[u32]) -> String {
     const SHOWN: usize = 4;
@@ -307,7 +310,7 @@ impl Status {
             Span(Duration::from_millis(self.uptime_ms))
         );
         if let Some(last) = &self.last_reload {
-            text.extend(["last reload: ", last, "\n"]);
+            text.extend(["last reload: ", &table::plain(last), "\n"]);
         }
         if !listeners.is_empty() {
             text.push('\n');
@@ -357,7 +360,9 @@ impl WorkerStatus {
             self.bytes_written.to_string(),
             self.send_failures.to_string(),
             self.restarts.to_string(),
-            self.last_exit.clone().unwrap_or_else(|| "-".to_owned()),
+            self.last_exit
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), |exit| table::cut(exit, LAST_EXIT)),
         ]
     }
 }

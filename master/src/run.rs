@@ -166,7 +166,13 @@ impl Args {
         }
         let mut master = match self.prepare(identity, log_file, groups) {
             Ok(master) => master,
-            Err(error) => return self.end(word, &error),
+            Err(error) => {
+                // The log of a hive that runs already is not ours.
+                if word.is_some() && !matches!(error, StartError::Running(_)) {
+                    log::error!("{error}");
+                }
+                return self.end(word, &error);
+            }
         };
         master.word = word;
         // The master is dropped by the time that this returns, in a child too.
@@ -326,10 +332,13 @@ impl Args {
         match found {
             Ok(Some(pid)) => Ok(pid),
             Ok(None) => {
-                let _ = complain(
-                    &self.name,
-                    &format!("not running ({})", identity.pid_file.display()),
-                );
+                let mut reason = format!("not running ({})", identity.pid_file.display());
+                if self.pid_file.is_none() {
+                    reason.push_str(
+                        "; if it was started with other addresses, give them here too, or use --pid-file",
+                    );
+                }
+                let _ = complain(&self.name, &reason);
                 Err(Exit::NOT_RUNNING)
             }
             Err(error) => Err(complain(&self.name, &error)),

@@ -1,6 +1,7 @@
 //! The master's books: its processes, and the slots that they fill.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use workhive_ipc::{MasterEnd, Row, SlotState};
 
 use crate::Group;
 use crate::backoff::{Backoff, STABLE};
+use crate::clock::Span;
 use crate::credentials::Credentials;
 use crate::listeners::{GroupListeners, Kept, Opened};
 use crate::watch::Overdue;
@@ -148,7 +150,58 @@ impl Running {
     }
 }
 
-/// How a process ended, for people.
+/// How a process ended, or why there is none, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    how: String,
+    /// In the words of the process, or in ours.
+    reason: Option<String>,
+}
+
+impl Ending {
+    pub(crate) fn new(how: impl Into<String>, reason: Option<String>) -> Self {
+        Self {
+            how: how.into(),
+            reason,
+        }
+    }
+
+    /// What is worth knowing about it.
+    pub(crate) fn why(&self) -> &str {
+        self.reason.as_deref().unwrap_or(&self.how)
+    }
+
+    /// The end of a process that had this age. The reason is not said again if the slot's `last` process had the same.
+    pub(crate) fn told(&self, age: Duration, last: Option<&str>) -> String {
+        let age = Span(age);
+        match &self.reason {
+            None => format!("{} after {age}", self.how),
+            Some(_) if last == Some(&*self.to_string()) => {
+                format!("{} after {age}, for the same reason", self.how)
+            }
+            Some(reason) => format!("{} after {age}: {reason}", self.how),
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            None => f.write_str(&self.how),
+            Some(reason) => write!(f, "{}: {reason}", self.how),
+        }
+    }
+}
+
+/// `1 process`, `2 processes`.
+pub(crate) fn processes(count: usize) -> String {
+    format!(
+        "{count} {}",
+        if count == 1 { "process" } else { "processes" }
+    )
+}
+
+/// How a process ended, in a few words.
 pub(crate) fn describe(status: WaitStatus) -> String {
     match status {
         WaitStatus::Exited(_, code) => format!("exited with code {code}"),
@@ -167,6 +220,34 @@ mod tests {
     use nix::sys::signal::Signal;
 
     use super::*;
+
+    #[test]
+    fn a_reason_is_said_once() {
+        let age = Duration::from_millis(54);
+        let ending = Ending::new("exited with code 1", Some("no database".to_owned()));
+        assert_eq!(ending.why(), "no database");
+        assert_eq!(
+            ending.told(age, Some("was killed by SIGKILL")),
+            "exited with code 1 after 54.0 ms: no database"
+        );
+        assert_eq!(
+            ending.told(age, Some("exited with code 1: no database")),
+            "exited with code 1 after 54.0 ms, for the same reason"
+        );
+        let ending = Ending::new("exited with code 7", None);
+        assert_eq!(ending.why(), "exited with code 7");
+        assert_eq!(
+            ending.told(age, Some("exited with code 7")),
+            "exited with code 7 after 54.0 ms"
+        );
+    }
+
+    #[test]
+    fn one_process_is_no_processes() {
+        assert_eq!(processes(1), "1 process");
+        assert_eq!(processes(0), "0 processes");
+        assert_eq!(processes(2), "2 processes");
+    }
 
     #[test]
     fn ends_are_told_in_words() {

@@ -13,7 +13,7 @@ use workhive_worker::{Place, Seat};
 use crate::child::ChildSeed;
 use crate::clock::unix_ms;
 use crate::master::{Master, Order, Timer};
-use crate::slot::{Phase, Process, ProcessId, SlotId};
+use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
 use crate::sys;
 use crate::watch::Overdue;
 
@@ -50,16 +50,17 @@ impl Master {
             }
             Err(error) => {
                 let reason = format!("cannot make a process: {error}");
+                let ending = Ending::new(&*reason, None);
                 log::error!("{}: {reason}", self.place(at));
                 if beside {
                     let slot = &self.groups[at.group].slots[usize::from(at.slot)];
                     let lost = slot.current.is_none() && !slot.awaited;
                     self.reload_failed(&reason);
                     if lost {
-                        self.attempt_failed(at, &reason);
+                        self.attempt_failed(at, &ending);
                     }
                 } else {
-                    self.attempt_failed(at, &reason);
+                    self.attempt_failed(at, &ending);
                 }
             }
         }

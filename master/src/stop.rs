@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::error::StartError;
 use crate::life::STOP;
+use crate::logger;
 use crate::master::{Master, Mood};
+use crate::slot::processes;
 
 /// How long the end of the last process, killed perhaps, may take to be seen.
 const LAST: Duration = Duration::from_millis(500);
@@ -18,10 +20,7 @@ impl Master {
                 graceful: false, ..
             } if !graceful => {
                 let ids: Vec<_> = self.processes.keys().copied().collect();
-                log::warn!(
-                    "asked again to stop now: {} processes are killed",
-                    ids.len()
-                );
+                log::warn!("asked again to stop now: killing {}", processes(ids.len()));
                 for id in ids {
                     self.kill(id);
                 }
@@ -51,7 +50,10 @@ impl Master {
 
     /// The hive cannot go on: ends it now, with a reason.
     pub(crate) fn fail(&mut self, reason: StartError) {
-        log::error!("{reason}");
+        if self.is_stopping() || logger::path().is_some() {
+            log::error!("{reason}");
+        }
+        // Else it is the last word of the program, on the standard error to which it logs too.
         if !self.is_stopping() {
             self.mood = Mood::Stopping {
                 graceful: false,

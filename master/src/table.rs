@@ -2,6 +2,10 @@
 
 /// Lines of aligned columns, two spaces apart. Columns of numbers are aligned at the right; `-` stands for no number.
 pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
     let columns: Vec<Column> = (0..head.len())
         .map(|index| {
             let cells: Vec<&str> = rows
@@ -14,7 +18,7 @@ pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
         .collect();
     let mut text = String::new();
     let titles = head.iter().map(|title| (*title).to_owned()).collect();
-    for row in std::iter::once(&titles).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let mut line = String::new();
         for (cell, column) in row.iter().zip(&columns) {
             column.write(cell, &mut line);
@@ -23,6 +27,29 @@ pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Text that stays on its line and gives the terminal no orders, whoever wrote it.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Text of at most `width` characters; the last one shows that there is more.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    let text = plain(text);
+    if text.chars().count() <= width {
+        return text;
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    kept.chain(['…']).collect()
 }
 
 struct Column {
@@ -70,6 +97,18 @@ mod tests {
             render(&["group", "count", "note"], &rows),
             "group  count  note\npush       4  x\né       1024\n"
         );
+    }
+
+    #[test]
+    fn no_cell_leaves_its_line() {
+        let rows = vec![vec!["a\nb\u{1b}[2J".to_owned()]];
+        assert_eq!(render(&["note"], &rows), "note\na\\nb\\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("é is long", 5), "é is…");
     }
 
     #[test]
