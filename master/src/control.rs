@@ -61,15 +61,23 @@ pub(crate) enum Progress {
 }
 
 impl ControlServer {
-    /// Listens at `path`, for this user alone. The caller holds the hive's lock: a file that is there already is left
-    /// over.
+    /// Listens at `path`, for this user alone. The caller holds the hive's lock: a socket that is there already is left
+    /// over, unless it belongs to a hive whose pid file differs in its extension only. Taking that one over would send
+    /// its commands here.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         match std::fs::symlink_metadata(path) {
             // Somebody's file, by an unlucky choice of names.
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            Ok(_) => std::fs::remove_file(path)?,
+            // Non-blocking: a full queue is a sign of life too.
+            Ok(_) => match UnixStream::connect(path) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                _ => return Err(io::ErrorKind::AddrInUse.into()),
+            },
             Err(_) => {}
         }
         // bind(2) makes the file with the mode that the umask leaves: there is no moment in which others may connect.
@@ -313,6 +321,22 @@ mod tests {
         );
         drop(fixture.server);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_left_over_is_replaced_and_a_living_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let living = ControlServer::bind(&path).unwrap();
+        let error = ControlServer::bind(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+        drop(living);
+        std::fs::write(&path, "precious").unwrap();
+        let error = ControlServer::bind(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     }
 
     #[test]

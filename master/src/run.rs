@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
 use crate::cli::{Args, Verb};
@@ -28,6 +29,9 @@ const USUAL_STOP: Duration = Duration::from_secs(13);
 
 /// How much longer than it should take `stop` waits.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a hive that has its pid file may take to make its control socket.
+const JUST_STARTING: Duration = Duration::from_secs(1);
 
 /// The longest answer that is read, in bytes: the status of a hive with every slot taken.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -245,7 +249,7 @@ impl Args {
             Err(exit) => return exit,
         };
         // The hive knows best how long it may take; one that does not answer is given the usual time.
-        let within = ask::<Status>(identity, Request::Status, Some(Duration::from_secs(2)))
+        let within = ask::<Status>(identity, pid, Request::Status, Some(Duration::from_secs(2)))
             .map_or(USUAL_STOP, |status| {
                 Duration::from_millis(status.stop_within_ms)
             });
@@ -297,11 +301,12 @@ impl Args {
     }
 
     fn reload(&self, identity: &Identity) -> Exit {
-        if let Err(exit) = self.find(identity) {
-            return exit;
-        }
+        let pid = match self.find(identity) {
+            Ok(pid) => pid,
+            Err(exit) => return exit,
+        };
         // The hive bounds its reloads; should it die, the connection ends.
-        match ask::<Reply>(identity, Request::Reload, None) {
+        match ask::<Reply>(identity, pid, Request::Reload, None) {
             Ok(reply) if reply.ok => say(&reply.message),
             Ok(reply) => complain(&self.name, &reply.message),
             Err(error) => complain(&self.name, &format!("cannot reload: {error}")),
@@ -309,10 +314,11 @@ impl Args {
     }
 
     fn status(&self, identity: &Identity) -> Exit {
-        if let Err(exit) = self.find(identity) {
-            return exit;
-        }
-        match ask::<Status>(identity, Request::Status, Some(Duration::from_secs(5))) {
+        let pid = match self.find(identity) {
+            Ok(pid) => pid,
+            Err(exit) => return exit,
+        };
+        match ask::<Status>(identity, pid, Request::Status, Some(Duration::from_secs(5))) {
             Ok(status) if self.json => match serde_json::to_string_pretty(&status) {
                 Ok(text) => say(&text),
                 Err(error) => complain(&self.name, &error),
@@ -367,13 +373,43 @@ fn check_threads() -> Result<(), StartError> {
     }
 }
 
+/// Connects to the control socket of the hive whose master is process `pid`.
+fn connect(identity: &Identity, pid: u32) -> io::Result<UnixStream> {
+    let start = Instant::now();
+    let stream = loop {
+        match UnixStream::connect(&identity.socket) {
+            Ok(stream) => break stream,
+            // The hive is just starting: it has the pid file, and is about to replace the socket of its predecessor.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+                ) && start.elapsed() < JUST_STARTING =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    // Who listens, socket(7); 0 if it is in another pid namespace and has no number here.
+    let there = getsockopt(&stream, PeerCredentials)?.pid();
+    if there != 0 && there != pid.cast_signed() {
+        return Err(io::Error::other(format!(
+            "{} belongs to process {there}, and not to the hive, process {pid}",
+            identity.socket.display()
+        )));
+    }
+    Ok(stream)
+}
+
 /// One request to a running hive, and its answer.
 fn ask<T: serde::de::DeserializeOwned>(
     identity: &Identity,
+    pid: u32,
     request: Request,
     limit: Option<Duration>,
 ) -> io::Result<T> {
-    let mut stream = UnixStream::connect(&identity.socket)?;
+    let mut stream = connect(identity, pid)?;
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;
     let mut line = serde_json::to_string(&request)?;
