@@ -172,6 +172,31 @@ fn a_slow_upload_is_finished_by_the_process_that_began_it() {
 }
 
 #[test]
+fn reloads_one_after_the_other_cut_off_nobody_who_is_not_done_yet() {
+    let (hive, port) = echo("http", &["--count", "1"]);
+    let mut uploads = Vec::new();
+    for _ in 0..5 {
+        let mut client = HttpClient::connect(port.addr());
+        assert_eq!(client.get("/").status, 200);
+        client
+            .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello")
+            .expect("a peer that takes bytes");
+        uploads.push(client);
+        reload(&hive);
+    }
+    for (number, client) in uploads.iter_mut().enumerate() {
+        client.send("world").expect("a peer that takes bytes");
+        let response = client.try_response(false);
+        assert!(
+            response
+                .as_ref()
+                .is_ok_and(|response| response.body == b"helloworld"),
+            "upload {number}: {response:?}"
+        );
+    }
+}
+
+#[test]
 fn a_program_that_is_broken_by_now_is_not_put_in_the_place_of_one_that_works() {
     for how in ["error", "exit", "panic", "1 error"] {
         let (mut hive, port) = boots(&["--count", "2"]);
