@@ -266,7 +266,7 @@ fn reloads_during_a_reload_make_one_more() {
     std::fs::write(hive.path("fail"), "wait").expect("a file");
     let start = || hive.verb_later::<&str>("reload", &[]);
     let first = start();
-    hive.wait_for_line("reload: 1 processes are replaced");
+    hive.wait_for_line("reload: 1 process");
     let others: Vec<_> = (0..8).map(|_| start()).collect();
     eventually("all of them have asked", || {
         let log = hive.log();

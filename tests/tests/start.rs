@@ -1,5 +1,7 @@
 //! Starting a hive: what is printed, when it is ready, in the foreground and as a daemon.
 
+use std::path::Path;
+
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::{TextClient, connect};
@@ -114,11 +116,13 @@ fn a_daemon_is_ready_when_its_starter_returns() {
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
     let daemon = setup.daemon();
     assert_eq!(proc::children(daemon).len(), 2);
-    // It has a session of its own, and nothing of ours: no terminal, no stream.
+    // Nothing of ours: no terminal, no stream. What it prints goes to the log beside its pid file.
     let streams = proc::descriptors(daemon);
-    for number in 0..3 {
-        let (_, target) = streams.iter().find(|(fd, _)| *fd == number).expect("open");
-        assert_eq!(target.to_str(), Some("/dev/null"), "{streams:?}");
+    let log = setup.path("hive.log");
+    for (number, expected) in [(0, Path::new("/dev/null")), (1, &log), (2, &log)] {
+        let found = streams.iter().find(|(fd, _)| *fd == number);
+        let (_, target) = found.expect("open");
+        assert_eq!(target, expected, "{streams:?}");
     }
     let status = setup.status();
     assert_eq!(status["pid"], daemon);
