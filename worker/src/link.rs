@@ -61,21 +61,10 @@ impl Link {
         }
     }
 
-    /// Gives the master a duplicate of a socket, for this slot's next process.
-    pub(crate) fn keep(
-        &self,
-        address: &Address,
-        socket: &OwnedFd,
-        reuse_port: bool,
-        protocol: &'static str,
-    ) {
-        let message = ToMaster::Listening {
-            address: address.to_string(),
-            reuse_port,
-            protocol: protocol.to_owned(),
-        };
-        if let Err(error) = self.end.send(&message, Some(socket.as_fd())) {
-            log::warn!("the master does not keep the socket at {address}: {error}");
+    /// Tells the master of an open listener; a new socket goes along in duplicate, for this slot's next process.
+    pub(crate) fn announce(&self, listening: &ToMaster, socket: Option<&OwnedFd>) {
+        if let Err(error) = self.end.send(listening, socket.map(AsFd::as_fd)) {
+            log::warn!("the master does not know of a listener ({listening:?}): {error}");
         }
     }
 

@@ -328,17 +328,27 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
     let address = listener.parse_address()?;
     let sharing = listener.sharing;
     let backlog = listener.backlog;
-    let socket = match sharing {
+    let (socket, is_new) = match sharing {
         Sharing::Plain | Sharing::ReusePort => {
-            kept_or_bound(&address, backlog, sharing == Sharing::ReusePort, P::NAME)?
+            kept_or_bound(&address, backlog, sharing == Sharing::ReusePort)?
         }
-        Sharing::Shared => with(|core| core.link.shared(&address, backlog))
-            .unwrap_or_else(|| Err(not_here(&address)))
-            .map_err(|error| match error {
-                ListenError::Os { address, error } => bind_error(&address, error, false),
-                other => other,
-            })?,
+        Sharing::Shared => {
+            let asked = with(|core| core.link.shared(&address, backlog));
+            let socket = asked
+                .unwrap_or_else(|| Err(not_here(&address)))
+                .map_err(|error| match error {
+                    ListenError::Os { address, error } => bind_error(&address, error, false),
+                    other => other,
+                })?;
+            (socket, false)
+        }
     };
+    let listening = ToMaster::Listening {
+        address: address.to_string(),
+        reuse_port: sharing == Sharing::ReusePort,
+        protocol: P::NAME.to_owned(),
+    };
+    with(|core| core.link.announce(&listening, is_new.then_some(&socket)));
     let plan = listener.into_plan();
     let inherited = Inherited {
         socket,
@@ -350,15 +360,14 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
         .map_err(|error| ListenError::Os { address, error })
 }
 
-/// This slot's own socket at an address: the one that its previous process had, or a new one, of which the master then
-/// keeps a duplicate. So a replacement takes over what is queued, and finds the port free although its predecessor
+/// This slot's own socket at an address, and whether it is new: the one that its previous process had, or one of which
+/// the master is then to keep a duplicate. So a replacement takes over what is queued, and finds the port free although its predecessor
 /// still drains.
 fn kept_or_bound(
     address: &Address,
     backlog: u32,
     reuse_port: bool,
-    protocol: &'static str,
-) -> Result<OwnedFd, ListenError> {
+) -> Result<(OwnedFd, bool), ListenError> {
     if reuse_port && matches!(address, Address::Unix(_)) {
         return Err(ListenError::Misuse {
             rule: "reuse_port needs TCP: Unix sockets have no SO_REUSEPORT; use shared(true)",
@@ -366,15 +375,14 @@ fn kept_or_bound(
     }
     let kept = with(|core| core.link.kept(address)).unwrap_or_else(|| Err(not_here(address)))?;
     if let Some(socket) = kept {
-        return Ok(socket);
+        return Ok((socket, false));
     }
     let socket = bind(address, reuse_port, backlog)
         .map_err(|error| bind_error(address, error, reuse_port))?;
     if reuse_port && let Some(other) = uninvited(address) {
         return Err(in_use(address, Some(other), true));
     }
-    with(|core| core.link.keep(address, &socket, reuse_port, protocol));
-    Ok(socket)
+    Ok((socket, true))
 }
 
 /// `SO_REUSEPORT` lets any process of the same user in. Another hive on the same port would silently take a part of
