@@ -368,6 +368,7 @@ impl Master {
             slot.old.remove(index);
             log::info!("{place}: replaced pid {pid} {}", ending.told(age, None));
             self.settle_kept(at);
+            self.old_one_ended(at);
         } else if slot.next == Some(id) {
             slot.next = None;
             let empty = slot.current.is_none();

@@ -23,7 +23,7 @@ use crate::error::StartError;
 use crate::identity::Identity;
 use crate::listeners::Shared;
 use crate::pidfile::PidFile;
-use crate::reload::Reload;
+use crate::reload::{OLD, Reload};
 use crate::slot::{Process, ProcessId, Running, SlotId};
 use crate::sys;
 use crate::timers::Timers;
@@ -120,8 +120,8 @@ pub(crate) struct Master {
     _pid_file: PidFile,
 }
 
-/// Rows for each slot: the serving process, its successor, two that drain, and one that is being killed.
-const ROWS_PER_SLOT: usize = 5;
+/// Rows for each slot: the serving process, its successor, those that drain, and two that left by themselves.
+const ROWS_PER_SLOT: usize = OLD + 4;
 
 impl Master {
     pub(crate) fn new(setup: Setup) -> Result<Self, StartError> {

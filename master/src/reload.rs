@@ -9,11 +9,11 @@ use crate::clock::Span;
 use crate::control::ClientId;
 use crate::master::{Master, Mood, Order};
 use crate::protocol::Reply;
-use crate::slot::{Phase, ProcessId, SlotId, processes};
+use crate::slot::{ProcessId, SlotId, processes};
 
-/// Most replaced processes of one slot that may still finish what they have in hand. With more, frequent reloads
-/// under long connections would fill the memory.
-const OLD: usize = 2;
+/// Most replaced processes of one slot that may still finish what they have in hand: with more, frequent reloads under
+/// long connections would fill the memory. The next reload waits for one of them, which is never longer than a drain.
+pub(crate) const OLD: usize = 8;
 
 /// The reload that is under way, and those that wait.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub(crate) struct Reload {
 struct UnderWay {
     started: Instant,
     left: VecDeque<SlotId>,
+    /// The slot that has too many replaced processes to go on.
+    held: Option<SlotId>,
     replaced: usize,
     told: usize,
     waiting: Vec<ClientId>,
@@ -94,6 +96,7 @@ impl Master {
         self.reload.under_way = Some(UnderWay {
             started: Instant::now(),
             left,
+            held: None,
             replaced: 0,
             told: tell.len(),
             waiting,
@@ -106,7 +109,20 @@ impl Master {
         let Some(reload) = &mut self.reload.under_way else {
             return;
         };
-        if let Some(slot) = reload.left.pop_front() {
+        if let Some(slot) = reload.left.front().copied() {
+            if self.groups[slot.group].slots[usize::from(slot.slot)]
+                .old
+                .len()
+                >= OLD
+            {
+                reload.held = Some(slot);
+                log::info!(
+                    "reload: waits until one of {OLD} replaced processes of {} has ended",
+                    self.place(slot)
+                );
+                return;
+            }
+            reload.left.pop_front();
             self.orders.push_back(Order { slot, beside: true });
             return;
         }
@@ -131,25 +147,20 @@ impl Master {
                 .push(id);
             self.drain(id);
         }
-        let old = &self.groups[at.group].slots[usize::from(at.slot)].old;
-        let surplus: Vec<_> = old[..old.len().saturating_sub(OLD)].to_vec();
-        for id in surplus {
-            if self
-                .processes
-                .get(&id)
-                .is_some_and(|process| process.phase == Phase::Draining)
-            {
-                log::warn!(
-                    "{}: more than {OLD} replaced processes; the oldest ends now",
-                    self.place(at)
-                );
-                self.end(id);
-            }
-        }
         if let Some(reload) = &mut self.reload.under_way {
             reload.replaced += 1;
         }
         self.reload_next();
+    }
+
+    /// A replaced process of a slot has ended: a reload that waited for that goes on.
+    pub(crate) fn old_one_ended(&mut self, at: SlotId) {
+        if let Some(reload) = &mut self.reload.under_way
+            && reload.held == Some(at)
+        {
+            reload.held = None;
+            self.reload_next();
+        }
     }
 
     /// A new process did not become ready: the old ones stay, the rest of the slots is left as it is.

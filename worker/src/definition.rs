@@ -162,8 +162,7 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             Ok(state) => state,
             Err(error) => {
                 let reason = error.to_string();
-                // The master says it aloud.
-                log::debug!("cannot start: {reason}");
+                log::error!("cannot start: {reason}");
                 with(|core| core.link.tell(&ToMaster::boot_failed(reason)));
                 return 1;
             }
