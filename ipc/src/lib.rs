@@ -10,6 +10,7 @@
 mod channel;
 mod control;
 mod envelope;
+pub mod route;
 mod stats;
 mod sys;
 

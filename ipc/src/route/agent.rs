@@ -1,0 +1,703 @@
+//! The side of a process: what it has, what it asks, what comes for it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::route::awaited::Awaited;
+use crate::route::frame::{Decoder, Direction, FrameError};
+use crate::route::link::{Link, LinkLimits, OutQueue};
+use crate::route::message::{
+    Answer, MAX_EXCLUDED, MAX_SESSION, Outcome, Query, SNAPSHOT_ITEMS, SnapshotUid, Table,
+    ToRouter, is_name,
+};
+use crate::route::request::{
+    AgentError, Event, Push, PushId, QueryId, Receipt, Registered, Ticket,
+};
+use crate::route::tables::{Key, Tables};
+use crate::route::{ConnectionId, Process};
+
+/// How an agent behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Of its link.
+    pub limits: LinkLimits,
+    /// How long an outcome or an answer may take. Longer than the router's own deadlines, which say more.
+    pub patience: Duration,
+    /// Bytes of pushes and questions that may wait while the router is away.
+    pub held: usize,
+    /// How long they may.
+    pub hold: Duration,
+    /// Uids that a connection may have.
+    pub uids: usize,
+    /// Rooms in which a connection may be.
+    pub rooms: usize,
+}
+
+impl Default for AgentConfig {
+    /// 7 s patience; 1 MiB for 2 s while the router is away; 1 uid and 128 rooms for a connection.
+    fn default() -> Self {
+        Self {
+            limits: LinkLimits::default(),
+            patience: Duration::from_secs(7),
+            held: 1024 * 1024,
+            hold: Duration::from_secs(2),
+            uids: 1,
+            rooms: 128,
+        }
+    }
+}
+
+/// What one process knows of its connections, and its side of the link to the router; without socket and clock.
+///
+/// The process tells it of its connections ([`open`](Self::open), [`bind`](Self::bind), [`join`](Self::join),
+/// [`close`](Self::close)) and asks it to push; it writes the [`output`](Self::output) to the router's socket, feeds
+/// what it reads to [`receive`](Self::receive), and then acts upon every event of [`poll`](Self::poll).
+///
+/// Its tables are the truth, the router's are an extract. So it can be without a router for a while: registrations
+/// go on and reach the next router in a snapshot, requests wait a little, and what was on its way has an unknown
+/// outcome.
+///
+/// See [`Core`](crate::route::Core) for an example.
+#[derive(Debug)]
+pub struct Agent<K> {
+    /// None if this is a client, which has no connections.
+    pub(super) process: Option<Process>,
+    pub(super) config: AgentConfig,
+    pub(super) decoder: Decoder,
+    pub(super) out: OutQueue,
+    pub(super) phase: Phase,
+    /// Counts the links.
+    pub(super) link: u64,
+    pub(super) tables: Tables<K>,
+    pub(super) topics: BTreeSet<Vec<u8>>,
+    pub(super) watching: bool,
+    /// The last registration number.
+    pub(super) seq: u64,
+    /// Up to which they have been acknowledged, by whichever router.
+    pub(super) acked: u64,
+    /// In the order of their registration numbers.
+    pub(super) tickets: VecDeque<(u64, Ticket)>,
+    pub(super) next_ticket: u64,
+    pub(super) requests: Awaited<Request>,
+    /// For the next router, in order.
+    pub(super) held: VecDeque<Held>,
+    pub(super) held_bytes: usize,
+    pub(super) notes: VecDeque<Note<K>>,
+    /// The connections of the event that `poll` returned last.
+    pub(super) to: Vec<K>,
+    /// Of the frame that is acted upon, kept for its memory.
+    pub(super) body: Vec<u8>,
+    pub(super) counters: AgentCounters,
+}
+
+/// What an agent has done and refused so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AgentCounters {
+    /// Deliveries for somebody who is not here (any more).
+    pub misses: u64,
+    /// Requests refused because too much waited.
+    pub refused: u64,
+    /// Requests dropped because the router stayed away for too long.
+    pub dropped: u64,
+    /// Links to a router so far.
+    pub links: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is no link.
+    Away,
+    /// Nothing has been acknowledged on this link yet.
+    Syncing,
+    Ready,
+    /// The link can only be closed.
+    Broken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    Push,
+    Query,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    since: Instant,
+    /// In `requests`, or 0.
+    request: u64,
+    frame: Vec<u8>,
+}
+
+/// An event before it borrows.
+#[derive(Debug)]
+pub(super) enum Note<K> {
+    Deliver(u8, Range<usize>, Receipt),
+    Close(u16, String),
+    Kicked(K, Vec<u8>),
+    Registered(Ticket),
+    Outcome(PushId, Outcome),
+    Answer(QueryId, Option<Answer>),
+    Topic(Vec<u8>, u8, Range<usize>),
+    Presence(Vec<u8>, bool),
+    Synced,
+    Bye(String),
+    Broken(FrameError),
+}
+
+impl<K: Key> Agent<K> {
+    /// The agent of a worker process.
+    pub fn worker(process: Process, config: AgentConfig) -> Self {
+        Self::new(Some(process), config)
+    }
+
+    /// The agent of a program that only pushes, asks, publishes and subscribes.
+    pub fn client(config: AgentConfig) -> Self {
+        Self::new(None, config)
+    }
+
+    fn new(process: Option<Process>, config: AgentConfig) -> Self {
+        let (decoder, out) = Link::to_router(config.limits).into_halves();
+        Self {
+            process,
+            config,
+            decoder,
+            out,
+            phase: Phase::Away,
+            link: 0,
+            tables: Tables::default(),
+            topics: BTreeSet::new(),
+            watching: false,
+            seq: 0,
+            acked: 0,
+            tickets: VecDeque::new(),
+            next_ticket: 0,
+            requests: Awaited::new(config.patience),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            notes: VecDeque::new(),
+            to: Vec::new(),
+            body: Vec::new(),
+            counters: AgentCounters::default(),
+        }
+    }
+
+    /// A new stream to a router: it is told all that this process has, then all that waited for it.
+    pub fn connected(&mut self, now: Instant) {
+        self.disconnected();
+        self.drop_held(now);
+        self.decoder = Decoder::new(Direction::FromRouter, self.config.limits.payload);
+        self.phase = Phase::Syncing;
+        self.link += 1;
+        self.counters.links += 1;
+        if let Some(process) = self.process {
+            self.send_snapshot(process);
+        } else {
+            self.control(&ToRouter::HelloClient);
+            for topic in self.topics.clone() {
+                self.add(Table::Topics, &topic, None);
+            }
+            if self.watching {
+                self.control(&ToRouter::Watch { on: true });
+            }
+        }
+        for held in std::mem::take(&mut self.held) {
+            self.out.push_encoded(&held.frame);
+        }
+        self.held_bytes = 0;
+    }
+
+    fn send_snapshot(&mut self, process: Process) {
+        self.control(&ToRouter::Hello { process });
+        if self.watching {
+            self.control(&ToRouter::Watch { on: true });
+        }
+        let Self {
+            tables,
+            topics,
+            out,
+            seq,
+            ..
+        } = self;
+        let mut uids = tables.uids.iter().map(|(_, named)| SnapshotUid {
+            uid: &named.name,
+            single: named.value.single,
+        });
+        let mut rooms = tables.rooms.iter().map(|(_, named)| &*named.name);
+        let mut topics = topics.iter().map(Vec::as_slice);
+        loop {
+            let uids: Vec<_> = uids.by_ref().take(SNAPSHOT_ITEMS).collect();
+            let rooms: Vec<_> = rooms.by_ref().take(SNAPSHOT_ITEMS).collect();
+            let topics: Vec<_> = topics.by_ref().take(SNAPSHOT_ITEMS).collect();
+            if uids.is_empty() && rooms.is_empty() && topics.is_empty() {
+                break;
+            }
+            let snapshot = ToRouter::Snapshot {
+                uids,
+                rooms,
+                topics,
+            };
+            out.push_control(&snapshot, b"");
+        }
+        out.push_control(&ToRouter::Synced { seq: *seq }, b"");
+    }
+
+    /// The stream has ended. What was on its way to the router has an unknown outcome.
+    pub fn disconnected(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Away) {
+            Phase::Away => return,
+            Phase::Broken => {
+                self.decoder = Decoder::new(Direction::FromRouter, self.config.limits.payload);
+            }
+            // What has been read still counts.
+            Phase::Syncing | Phase::Ready => {}
+        }
+        self.out.clear();
+        for number in self.requests.numbers(|_| true) {
+            if !self.held.iter().any(|held| held.request == number) {
+                self.give_up(number, Outcome::UNKNOWN);
+            }
+        }
+    }
+
+    /// Whether there is a stream to a router.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Syncing | Phase::Ready)
+    }
+
+    /// Takes bytes that were read from the stream.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.decoder.feed(bytes);
+    }
+
+    /// Bytes to be written to the stream.
+    pub fn output(&self) -> &[u8] {
+        self.out.pending()
+    }
+
+    /// So many of them were.
+    pub fn sent(&mut self, bytes: usize) {
+        self.out.sent(bytes);
+    }
+
+    /// Lets deadlines pass. To be called at [`next_deadline`](Self::next_deadline), or more often; then
+    /// [`poll`](Self::poll).
+    pub fn tick(&mut self, now: Instant) {
+        self.drop_held(now);
+        while let Some((number, request)) = self.requests.expired(now) {
+            self.note_lost(number, request, Outcome::UNKNOWN);
+        }
+    }
+
+    /// When [`tick`](Self::tick) is to be called next. May be earlier than necessary.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let held = self.held.front().map(|held| held.since + self.config.hold);
+        [held, self.requests.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What has been done and refused so far.
+    pub fn counters(&self) -> AgentCounters {
+        self.counters
+    }
+
+    fn drop_held(&mut self, now: Instant) {
+        while let Some(held) = self.held.front()
+            && held.since + self.config.hold <= now
+        {
+            let request = held.request;
+            self.held_bytes -= held.frame.len();
+            self.held.pop_front();
+            self.counters.dropped += 1;
+            self.give_up(request, Outcome::UNROUTED);
+        }
+    }
+
+    fn give_up(&mut self, number: u64, outcome: Outcome) {
+        if let Some(request) = self.requests.remove(number) {
+            self.note_lost(number, request, outcome);
+        }
+    }
+
+    fn note_lost(&mut self, number: u64, request: Request, outcome: Outcome) {
+        self.notes.push_back(match request {
+            Request::Push => Note::Outcome(PushId(number), outcome),
+            Request::Query => Note::Answer(QueryId(number), None),
+        });
+    }
+
+    pub(super) fn control(&mut self, message: &ToRouter<'_>) {
+        if self.is_connected() {
+            self.out.push_control(message, b"");
+        }
+    }
+
+    // ---- what this process has
+
+    /// A connection exists. Pushes to all, and to its id, reach it.
+    pub fn open(&mut self, key: K) {
+        self.tables.open(key);
+    }
+
+    /// A connection has ended.
+    pub fn close(&mut self, key: K) {
+        let sequence = key.sequence();
+        let Some(connection) = self.tables.connections.get_mut(&sequence) else {
+            return;
+        };
+        let uids = std::mem::take(&mut connection.uids);
+        let rooms = std::mem::take(&mut connection.rooms);
+        self.tables.connections.remove(&sequence);
+        for id in uids {
+            let last = self.tables.unbind(sequence, id);
+            self.removed(Table::Uids, last);
+        }
+        for id in rooms {
+            let last = self.tables.leave(sequence, id);
+            self.removed(Table::Rooms, last);
+        }
+    }
+
+    /// Gives a connection a uid. A uid can have any number of connections; if this one wants it for itself alone,
+    /// the one that had wanted so before, wherever it is, loses it and is [`Kicked`](Event::Kicked).
+    pub fn bind(&mut self, key: K, uid: &[u8], single: bool) -> Result<Registered, AgentError> {
+        self.check(key, uid)?;
+        let has = self.tables.has_uid(key, uid);
+        let limit = self.config.uids;
+        if !has && (self.tables.get(key)).is_some_and(|conn| conn.uids.len() >= limit) {
+            return Err(AgentError::TooManyUids { limit });
+        }
+        let first = !has && self.tables.bind(key, uid);
+        let sequence = key.sequence();
+        if single
+            && let Some(id) = self.tables.uids.id(uid)
+            && let Some(named) = self.tables.uids.at_mut(id)
+        {
+            named.value.single = Some(sequence);
+        }
+        if first || single {
+            self.add(Table::Uids, uid, single.then_some(sequence));
+        }
+        Ok(self.registered())
+    }
+
+    /// Takes a uid from a connection. Nothing happens if it does not have it.
+    pub fn unbind(&mut self, key: K, uid: &[u8]) {
+        if self.tables.has_uid(key, uid)
+            && let Some(id) = self.tables.uids.id(uid)
+        {
+            let last = self.tables.unbind(key.sequence(), id);
+            self.removed(Table::Uids, last);
+        }
+    }
+
+    /// Makes a connection a member of a room.
+    pub fn join(&mut self, key: K, room: &[u8]) -> Result<Registered, AgentError> {
+        self.check(key, room)?;
+        self.join_quietly(key, room)?;
+        Ok(self.registered())
+    }
+
+    pub(super) fn join_quietly(&mut self, key: K, room: &[u8]) -> Result<(), AgentError> {
+        if self.tables.is_in(key, room) {
+            return Ok(());
+        }
+        let limit = self.config.rooms;
+        let connection = self.tables.get(key).ok_or(AgentError::NotOpen)?;
+        if connection.rooms.len() >= limit {
+            return Err(AgentError::TooManyRooms { limit });
+        }
+        if self.tables.join(key, room) {
+            self.add(Table::Rooms, room, None);
+        }
+        Ok(())
+    }
+
+    /// Takes a connection from a room. Nothing happens if it is not in it.
+    pub fn leave(&mut self, key: K, room: &[u8]) {
+        if self.tables.is_in(key, room)
+            && let Some(id) = self.tables.rooms.id(room)
+        {
+            let last = self.tables.leave(key.sequence(), id);
+            self.removed(Table::Rooms, last);
+        }
+    }
+
+    /// Sets what other processes can read of a connection.
+    pub fn set_session(&mut self, key: K, data: &[u8]) -> Result<(), AgentError> {
+        if data.len() > MAX_SESSION {
+            return Err(AgentError::TooLong);
+        }
+        let connection = self.tables.connections.get_mut(&key.sequence());
+        connection.ok_or(AgentError::NotOpen)?.session = Some(data.into());
+        Ok(())
+    }
+
+    /// What was set with [`set_session`](Self::set_session).
+    pub fn session(&self, key: K) -> Option<&[u8]> {
+        self.tables.get(key)?.session.as_deref()
+    }
+
+    /// The uids of a connection of this process.
+    pub fn uids(&self, key: K) -> impl Iterator<Item = &[u8]> {
+        self.tables.uids_of(key.sequence())
+    }
+
+    /// The rooms of a connection of this process.
+    pub fn rooms(&self, key: K) -> impl Iterator<Item = &[u8]> {
+        self.tables.rooms_of(key.sequence())
+    }
+
+    /// The id of a connection of this process, good in the whole hive. None in a client.
+    pub fn id(&self, key: K) -> Option<ConnectionId> {
+        Some(self.process?.connection(key.sequence()))
+    }
+
+    fn check(&self, key: K, name: &[u8]) -> Result<(), AgentError> {
+        if self.process.is_none() {
+            return Err(AgentError::NotAWorker);
+        }
+        if !is_name(name) {
+            return Err(AgentError::Name { length: name.len() });
+        }
+        self.tables.get(key).ok_or(AgentError::NotOpen).map(drop)
+    }
+
+    fn add(&mut self, table: Table, name: &[u8], single: Option<u64>) {
+        self.seq += 1;
+        self.control(&ToRouter::Add {
+            seq: self.seq,
+            table,
+            name,
+            single,
+        });
+    }
+
+    fn removed(&mut self, table: Table, last: Option<Arc<[u8]>>) {
+        if let Some(name) = last {
+            self.seq += 1;
+            self.control(&ToRouter::Remove {
+                seq: self.seq,
+                table,
+                name: &name,
+            });
+        }
+    }
+
+    fn registered(&mut self) -> Registered {
+        if self.seq <= self.acked {
+            return Registered::InForce;
+        }
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.tickets.push_back((self.seq, ticket));
+        Registered::Pending(ticket)
+    }
+
+    // ---- what it asks
+
+    /// Sends a push on its way. If its outcome is wanted, an [`Event::Outcome`] comes, always and once.
+    pub fn push(&mut self, push: Push<'_>, now: Instant) -> Result<Option<PushId>, AgentError> {
+        if !push.target.is_valid()
+            || !push.action.is_valid()
+            || push.exclude.len() > MAX_EXCLUDED
+            || push.payload.len() > self.config.limits.payload
+        {
+            return Err(AgentError::TooLong);
+        }
+        let request = push.outcome.then_some(Request::Push);
+        let message = |id| ToRouter::Push {
+            id,
+            target: push.target,
+            exclude: push.exclude,
+            action: push.action,
+        };
+        let number = self.request(request, message, push.payload, now)?;
+        Ok(push.outcome.then_some(PushId(number)))
+    }
+
+    /// Asks something. An [`Event::Answer`] comes, always and once.
+    pub fn query(&mut self, query: Query<'_>, now: Instant) -> Result<QueryId, AgentError> {
+        if !query.is_valid() {
+            return Err(AgentError::TooLong);
+        }
+        let message = |id| ToRouter::Query { id, query };
+        self.request(Some(Request::Query), message, b"", now)
+            .map(QueryId)
+    }
+
+    /// Sends a payload to every process that subscribes to a topic, this one included if it does.
+    pub fn publish(
+        &mut self,
+        topic: &[u8],
+        tag: u8,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), AgentError> {
+        if !is_name(topic) {
+            return Err(AgentError::Name {
+                length: topic.len(),
+            });
+        }
+        self.request(None, |_| ToRouter::Publish { topic, tag }, payload, now)
+            .map(drop)
+    }
+
+    /// Subscribes this process to a topic.
+    pub fn subscribe(&mut self, topic: &[u8]) -> Result<Registered, AgentError> {
+        if !is_name(topic) {
+            return Err(AgentError::Name {
+                length: topic.len(),
+            });
+        }
+        if self.topics.insert(topic.to_vec()) {
+            self.add(Table::Topics, topic, None);
+        }
+        Ok(self.registered())
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, topic: &[u8]) {
+        if self.topics.remove(topic) {
+            self.removed(Table::Topics, Some(topic.into()));
+        }
+    }
+
+    /// Whether to be told of uids that come online and go offline on this host.
+    pub fn watch(&mut self, on: bool) {
+        if std::mem::replace(&mut self.watching, on) != on {
+            self.control(&ToRouter::Watch { on });
+        }
+    }
+
+    /// Says what became of a delivery: how many connections took it, and how many could not.
+    pub fn report(&mut self, receipt: Receipt, delivered: u32, refused: u32) {
+        if receipt.ask != 0 && receipt.link == self.link {
+            self.control(&ToRouter::Report {
+                ask: receipt.ask,
+                delivered,
+                refused,
+            });
+        }
+    }
+
+    /// Sends a frame, or keeps it for the next router.
+    fn request<'m>(
+        &mut self,
+        request: Option<Request>,
+        message: impl FnOnce(u64) -> ToRouter<'m>,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<u64, AgentError> {
+        let number = request.map_or(0, |request| self.requests.insert(request, now));
+        let message = message(number);
+        let sent = if self.is_connected() {
+            self.send(&message, payload)
+        } else {
+            self.hold(number, &message, payload, now)
+        };
+        if let Err(error) = sent {
+            self.requests.remove(number);
+            self.counters.refused += 1;
+            return Err(error);
+        }
+        Ok(number)
+    }
+
+    fn send(&mut self, message: &ToRouter<'_>, payload: &[u8]) -> Result<(), AgentError> {
+        if self.out.push_data(message, payload) {
+            return Ok(());
+        }
+        // Whether it would fit into an empty queue.
+        let limits = self.out.limits();
+        if payload.len() > limits.payload.min(limits.queue) || self.out.pending().is_empty() {
+            return Err(AgentError::TooLong);
+        }
+        Err(AgentError::Full)
+    }
+
+    fn hold(
+        &mut self,
+        request: u64,
+        message: &ToRouter<'_>,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), AgentError> {
+        if self.held_bytes + payload.len() > self.config.held {
+            return Err(AgentError::Away);
+        }
+        let mut frame = Vec::new();
+        if message.append(payload, &mut frame).is_err() {
+            return Err(AgentError::TooLong);
+        }
+        if self.held_bytes + frame.len() > self.config.held {
+            return Err(AgentError::Away);
+        }
+        self.held_bytes += frame.len();
+        self.held.push_back(Held {
+            since: now,
+            request,
+            frame,
+        });
+        Ok(())
+    }
+
+    // ---- what comes for it
+
+    /// The next thing that has happened. To be called until there is none, after [`receive`](Self::receive),
+    /// [`tick`](Self::tick) and [`disconnected`](Self::disconnected).
+    pub fn poll(&mut self) -> Option<Event<'_, K>> {
+        let note = loop {
+            if let Some(note) = self.notes.pop_front() {
+                break note;
+            }
+            if self.phase == Phase::Broken {
+                return None;
+            }
+            match self.decoder.next_span() {
+                Ok(None) => return None,
+                Ok(Some(span)) => match self.frame(span) {
+                    Ok(Some(note)) => break note,
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.phase = Phase::Broken;
+                        break Note::Broken(error);
+                    }
+                },
+                Err(error) => {
+                    self.phase = Phase::Broken;
+                    break Note::Broken(error);
+                }
+            }
+        };
+        Some(match note {
+            Note::Deliver(tag, payload, receipt) => Event::Deliver {
+                to: &self.to,
+                tag,
+                payload: self.decoder.bytes(payload),
+                receipt,
+            },
+            Note::Close(code, reason) => Event::Close {
+                to: &self.to,
+                code,
+                reason,
+            },
+            Note::Kicked(key, uid) => Event::Kicked { key, uid },
+            Note::Registered(ticket) => Event::Registered(ticket),
+            Note::Outcome(push, outcome) => Event::Outcome { push, outcome },
+            Note::Answer(query, answer) => Event::Answer { query, answer },
+            Note::Topic(topic, tag, payload) => Event::Topic {
+                topic,
+                tag,
+                payload: self.decoder.bytes(payload),
+            },
+            Note::Presence(uid, online) => Event::Presence { uid, online },
+            Note::Synced => Event::Synced,
+            Note::Bye(reason) => Event::Bye(reason),
+            Note::Broken(error) => Event::Broken(error),
+        })
+    }
+}

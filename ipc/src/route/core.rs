@@ -1,0 +1,467 @@
+//! The router: knows which process has which uid and room, and takes every push there.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::route::awaited::Awaited;
+use crate::route::deliver::Pushed;
+use crate::route::directory::{Directory, MemberId};
+use crate::route::events::{CoreCounters, CoreEvent, Misuse};
+use crate::route::frame::{Decoder, Direction, Frame};
+use crate::route::link::{Link, LinkLimits};
+use crate::route::members::Member;
+use crate::route::message::{FromRouter, ToRouter};
+use crate::route::presence::Presence;
+use crate::route::scatter::Asked;
+use crate::route::{ConnectionId, Process};
+
+/// How a router behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoreConfig {
+    /// Of every link.
+    pub limits: LinkLimits,
+    /// How long the owners of a push's targets may take to say what became of it.
+    pub outcome: Duration,
+    /// How long the owners of connections may take to answer a question about them.
+    pub answer: Duration,
+    /// How long a uid must have been without a connection to count as offline.
+    pub linger: Duration,
+    /// How long deliveries are kept for a process that is known to live but has not connected yet.
+    pub grace: Duration,
+    /// Pushes of one process that may wait for their outcome at a time; and so many questions.
+    pub waiting: usize,
+    /// Uids, rooms and topics that one process may have.
+    pub names: usize,
+}
+
+impl Default for CoreConfig {
+    /// 5 s for outcomes, 1 s for answers, 2 s linger, 2 s grace, 262,144 waiting, 8 million names.
+    fn default() -> Self {
+        Self {
+            limits: LinkLimits::default(),
+            outcome: Duration::from_secs(5),
+            answer: Duration::from_secs(1),
+            linger: Duration::from_secs(2),
+            grace: Duration::from_secs(2),
+            waiting: 1 << 18,
+            names: 8_000_000,
+        }
+    }
+}
+
+/// A link of a [`Core`]. Never given twice: what comes in the name of one that has ended is discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId {
+    index: u32,
+    serial: u64,
+}
+
+/// The router, without its sockets and its clock.
+///
+/// Its owner tells it what happens ([`connect`](Self::connect), [`receive`](Self::receive),
+/// [`closed`](Self::closed), [`tick`](Self::tick)), then writes the [`output`](Self::output) of every link that
+/// [`next_dirty`](Self::next_dirty) names, and acts upon [`next_event`](Self::next_event).
+///
+/// All it knows is soft state, told by the processes that own the connections. A new one, after a crash, is told
+/// with [`expect`](Self::expect) which processes live: until each of them has said what it has, it gets every push,
+/// so that nothing is answered "offline" out of ignorance.
+///
+/// Everything for a uid, a room or all passes through here, and every link is in order: all who receive two pushes
+/// receive them in the same order.
+///
+/// ```
+/// use std::time::Instant;
+/// use workhive_ipc::route::{Agent, AgentConfig, Core, CoreConfig, Event, Process, Push, Target};
+///
+/// let now = Instant::now();
+/// let process = Process { epoch: 1, slot: 0, generation: 0 };
+/// let mut core = Core::new(1, CoreConfig::default());
+/// let mut agent: Agent<u64> = Agent::worker(process, AgentConfig::default());
+/// let link = core.connect();
+/// agent.connected(now);
+///
+/// agent.open(7);
+/// agent.bind(7, b"u1", false).unwrap();
+/// agent.push(Push::message(Target::Uid(b"u1"), 0, b"hello"), now).unwrap();
+///
+/// // In place of two sockets.
+/// core.receive(link, agent.output(), now);
+/// agent.sent(agent.output().len());
+/// agent.receive(core.output(link));
+/// core.sent(link, core.output(link).len());
+///
+/// let mut messages = 0;
+/// while let Some(event) = agent.poll() {
+///     if let Event::Deliver { to, payload, .. } = event {
+///         assert_eq!((to, payload), (&[7][..], &b"hello"[..]));
+///         messages += 1;
+///     }
+/// }
+/// assert_eq!(messages, 1);
+/// ```
+#[derive(Debug)]
+pub struct Core {
+    pub(super) epoch: u32,
+    pub(super) config: CoreConfig,
+    /// A place is reused, its serial is not.
+    links: Vec<Option<LinkState>>,
+    next_serial: u64,
+    pub(super) members: Vec<Option<Member>>,
+    /// Exactly the members that are worker processes.
+    pub(super) processes: HashMap<Process, MemberId>,
+    /// The worker processes whose tables are not completely known.
+    pub(super) unsynced: Vec<MemberId>,
+    /// Since when, and until when, processes are expected to come back.
+    pub(super) recovery: Option<Recovery>,
+    /// Processes that have ended, as the master said, latest last.
+    pub(super) ended: VecDeque<Process>,
+    pub(super) uids: Directory,
+    pub(super) rooms: Directory,
+    pub(super) topics: Directory,
+    /// The connection that has a uid for itself alone.
+    pub(super) singles: HashMap<Arc<[u8]>, ConnectionId>,
+    pub(super) presence: Presence,
+    pub(super) watchers: usize,
+    pub(super) pushed: Awaited<Pushed>,
+    pub(super) asked: Awaited<Asked>,
+    /// Links with output that were not named yet. Each has its `dirty` set.
+    dirty: VecDeque<LinkId>,
+    /// Links that do not read at all, to be ended when no frame is being handled.
+    overdue: Vec<LinkId>,
+    pub(super) events: VecDeque<CoreEvent>,
+    pub(super) counters: CoreCounters,
+    /// For one push, kept for its memory.
+    pub(super) scratch: Vec<(MemberId, u32)>,
+}
+
+#[derive(Debug)]
+pub(super) struct LinkState {
+    id: LinkId,
+    link: Link,
+    /// None before the first frame, and again once it has ended.
+    member: Option<MemberId>,
+    dirty: bool,
+    /// Deliveries have been refused since the queue was last empty.
+    full: bool,
+    /// It was told to end: what it says is discarded.
+    ended: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recovery {
+    pub(super) began: Instant,
+    /// None when it has passed.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Core {
+    /// A router that knows nothing, for the hive of this epoch.
+    pub fn new(epoch: u32, config: CoreConfig) -> Self {
+        Self {
+            epoch,
+            config,
+            links: Vec::new(),
+            next_serial: 0,
+            members: Vec::new(),
+            processes: HashMap::new(),
+            unsynced: Vec::new(),
+            recovery: None,
+            ended: VecDeque::new(),
+            uids: Directory::default(),
+            rooms: Directory::default(),
+            topics: Directory::default(),
+            singles: HashMap::new(),
+            presence: Presence::new(config.linger),
+            watchers: 0,
+            pushed: Awaited::new(config.outcome),
+            asked: Awaited::new(config.answer),
+            dirty: VecDeque::new(),
+            overdue: Vec::new(),
+            events: VecDeque::new(),
+            counters: CoreCounters::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// A stream was accepted. Who it is, it will say itself.
+    pub fn connect(&mut self) -> LinkId {
+        let free = self.links.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.links.push(None);
+            self.links.len() - 1
+        });
+        self.next_serial += 1;
+        let id = LinkId {
+            // There are never more links than descriptors.
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            serial: self.next_serial,
+        };
+        self.links[index] = Some(LinkState {
+            id,
+            link: Link::from_router(self.config.limits),
+            member: None,
+            dirty: false,
+            full: false,
+            ended: false,
+        });
+        id
+    }
+
+    /// Bytes were read from a link. All whole frames are handled before this returns.
+    pub fn receive(&mut self, id: LinkId, bytes: &[u8], now: Instant) {
+        let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
+            return;
+        };
+        // The frames are borrowed from the decoder while they change everything else.
+        let mut decoder = std::mem::replace(
+            &mut state.link.decoder,
+            Decoder::new(Direction::ToRouter, 0),
+        );
+        decoder.feed(bytes);
+        let mut misuse = None;
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => {
+                    if let Err(error) = self.frame(id, frame, now) {
+                        misuse = Some(error);
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    misuse = Some(Misuse::Frame(error));
+                    break;
+                }
+            }
+        }
+        if let Some(state) = self.link_mut(id) {
+            state.link.decoder = decoder;
+        }
+        match misuse {
+            Some(misuse) => self.end(id, misuse, now),
+            None => self.acknowledge(id),
+        }
+        self.end_overdue(now);
+    }
+
+    fn frame(&mut self, id: LinkId, frame: Frame<'_>, now: Instant) -> Result<(), Misuse> {
+        let message = ToRouter::from_body(frame.body).map_err(Misuse::Frame)?;
+        let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
+            return Ok(());
+        };
+        match state.member {
+            Some(member) => self.handle(member, message, frame.payload, now),
+            None => self.introduce(id, &message, now),
+        }
+    }
+
+    /// Bytes to be written to a link.
+    pub fn output(&self, id: LinkId) -> &[u8] {
+        self.links
+            .get(id.index as usize)
+            .and_then(Option::as_ref)
+            .filter(|state| state.id == id)
+            .map_or(&[], |state| state.link.output())
+    }
+
+    /// So many of them were. Name it again with [`next_dirty`](Self::next_dirty) only when there is new output.
+    pub fn sent(&mut self, id: LinkId, bytes: usize) {
+        if let Some(state) = self.link_mut(id) {
+            state.link.sent(bytes);
+            if state.link.output().is_empty() {
+                state.full = false;
+            }
+        }
+    }
+
+    /// The next link that has got output since it was last named.
+    pub fn next_dirty(&mut self) -> Option<LinkId> {
+        while let Some(id) = self.dirty.pop_front() {
+            if let Some(state) = self.link_mut(id) {
+                state.dirty = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The other side has closed the link, or it cannot be written to any more. What was known of its process is
+    /// forgotten at once.
+    pub fn closed(&mut self, id: LinkId, now: Instant) {
+        let Some(state) = self.link_mut(id) else {
+            return;
+        };
+        let (finish, ended) = (state.link.finish(), state.ended);
+        let member = state.member.take();
+        self.links[id.index as usize] = None;
+        let process = member.and_then(|member| self.drop_member(member, now));
+        if !ended {
+            self.events.push_back(CoreEvent::Left {
+                link: id,
+                process,
+                reason: finish.err().map(Misuse::Frame),
+            });
+        }
+        self.check_recovery(now);
+        self.end_overdue(now);
+    }
+
+    /// Ends a link with a reason: its process is told, and forgotten.
+    pub(super) fn end(&mut self, id: LinkId, reason: Misuse, now: Instant) {
+        let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
+            return;
+        };
+        state.ended = true;
+        let text = reason.to_string();
+        state
+            .link
+            .push_control(&FromRouter::Bye { reason: &text }, b"");
+        let member = state.member.take();
+        self.mark_dirty(id);
+        let process = member.and_then(|member| self.drop_member(member, now));
+        self.counters.ended += 1;
+        self.events.push_back(CoreEvent::Ended {
+            link: id,
+            process,
+            reason,
+        });
+        self.check_recovery(now);
+    }
+
+    fn end_overdue(&mut self, now: Instant) {
+        while let Some(id) = self.overdue.pop() {
+            self.end(id, Misuse::DoesNotRead, now);
+        }
+    }
+
+    /// Lets deadlines pass. To be called at [`next_deadline`](Self::next_deadline), or more often.
+    pub fn tick(&mut self, now: Instant) {
+        self.expire_pushes(now);
+        self.expire_questions(now);
+        while let Some(uid) = self.presence.due(now) {
+            if !self.uids.contains(&uid) {
+                self.tell_presence(&uid, false);
+            }
+        }
+        self.check_recovery(now);
+        self.end_overdue(now);
+    }
+
+    /// When [`tick`](Self::tick) is to be called next. May be earlier than necessary.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.pushed.next_deadline(),
+            self.asked.next_deadline(),
+            self.presence.next_deadline(),
+            self.recovery.and_then(|recovery| recovery.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next thing that is worth a line in the log, or that the owner of the sockets has to do.
+    pub fn next_event(&mut self) -> Option<CoreEvent> {
+        self.events.pop_front()
+    }
+
+    /// What has been done and refused so far.
+    pub fn counters(&self) -> CoreCounters {
+        CoreCounters {
+            waiting: self.pushed.len() as u64,
+            ..self.counters
+        }
+    }
+
+    /// The connected worker processes, with the number of uids and rooms that each has.
+    pub fn processes(&self) -> impl Iterator<Item = (Process, usize, usize)> {
+        (0..).zip(&self.members).filter_map(|(id, member)| {
+            let member = member.as_ref()?;
+            member.link?;
+            Some((
+                member.process()?,
+                self.uids.len_of(id),
+                self.rooms.len_of(id),
+            ))
+        })
+    }
+
+    pub(super) fn link_mut(&mut self, id: LinkId) -> Option<&mut LinkState> {
+        self.links
+            .get_mut(id.index as usize)?
+            .as_mut()
+            .filter(|state| state.id == id)
+    }
+
+    pub(super) fn set_member(&mut self, id: LinkId, member: MemberId) {
+        if let Some(state) = self.link_mut(id) {
+            state.member = Some(member);
+        }
+    }
+
+    /// Queues a delivery on a link; false if it was refused.
+    pub(super) fn queue_data(
+        &mut self,
+        id: LinkId,
+        message: &FromRouter<'_>,
+        payload: &[u8],
+    ) -> bool {
+        let Some(state) = self.link_mut(id) else {
+            return false;
+        };
+        if state.link.push_data(message, payload) {
+            self.mark_dirty(id);
+            return true;
+        }
+        if !std::mem::replace(&mut state.full, true) {
+            let process = state.member.and_then(|member| {
+                let member = self.members.get(usize::from(member))?.as_ref()?;
+                member.process()
+            });
+            self.events.push_back(CoreEvent::Full { link: id, process });
+        }
+        self.counters.refused += 1;
+        false
+    }
+
+    /// Queues a frame that must not be refused.
+    pub(super) fn queue_control(&mut self, id: LinkId, message: &FromRouter<'_>, payload: &[u8]) {
+        let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
+            return;
+        };
+        state.link.push_control(message, payload);
+        let overdue = state.link.is_overdue();
+        self.mark_dirty(id);
+        if overdue {
+            self.overdue.push(id);
+        }
+    }
+
+    /// Queues frames that were encoded while there was no link.
+    pub(super) fn queue_encoded(&mut self, id: LinkId, frames: &[u8]) {
+        if let Some(state) = self.link_mut(id) {
+            state.link.out().push_encoded(frames);
+            self.mark_dirty(id);
+        }
+    }
+
+    fn mark_dirty(&mut self, id: LinkId) {
+        if let Some(state) = self.link_mut(id)
+            && !std::mem::replace(&mut state.dirty, true)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Acknowledges what the link has registered, once for all that came together.
+    fn acknowledge(&mut self, id: LinkId) {
+        let member = self.link_mut(id).and_then(|state| state.member);
+        let due = member
+            .and_then(|member| self.member_mut(member))
+            .and_then(|member| member.ack_due.take());
+        if let Some(seq) = due {
+            self.queue_control(id, &FromRouter::Ack { seq }, b"");
+        }
+    }
+}
