@@ -220,9 +220,12 @@ impl<K: Key> Agent<K> {
             seq,
             ..
         } = self;
-        let mut uids = tables.uids.iter().map(|(_, named)| SnapshotUid {
-            uid: &named.name,
-            single: named.value.single,
+        let mut uids = tables.uids.iter().flat_map(|(_, named)| {
+            let (uid, singles) = (&*named.name, &named.value.singles);
+            // All claims, in order: the router that was to settle them may be no more.
+            let claims = singles.iter().map(|sequence| Some(*sequence));
+            let plain = singles.is_empty().then_some(None);
+            (claims.chain(plain)).map(move |single| SnapshotUid { uid, single })
         });
         let mut rooms = tables.rooms.iter().map(|(_, named)| &*named.name);
         let mut topics = topics.iter().map(Vec::as_slice);
@@ -372,11 +375,8 @@ impl<K: Key> Agent<K> {
         }
         let first = !has && self.tables.bind(key, uid);
         let sequence = key.sequence();
-        if single
-            && let Some(id) = self.tables.uids.id(uid)
-            && let Some(named) = self.tables.uids.at_mut(id)
-        {
-            named.value.single = Some(sequence);
+        if single {
+            self.tables.claim(key, uid);
         }
         if first || single {
             self.add(Table::Uids, uid, single.then_some(sequence));

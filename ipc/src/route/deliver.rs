@@ -98,10 +98,10 @@ impl Core {
     fn hand_out(&mut self, push: &mut Push<'_>, target: &Target<'_>) {
         match target {
             Target::Uid(name) => {
-                self.hand_to_owners(push, Table::Uids, &[*name], |_| target.clone())
+                self.hand_to_owners(push, Table::Uids, &[*name], |_| target.clone());
             }
             Target::Room(name) => {
-                self.hand_to_owners(push, Table::Rooms, &[*name], |_| target.clone())
+                self.hand_to_owners(push, Table::Rooms, &[*name], |_| target.clone());
             }
             Target::Uids(names) => self.hand_to_owners(push, Table::Uids, names, Target::Uids),
             Target::Rooms(names) => self.hand_to_owners(push, Table::Rooms, names, Target::Rooms),

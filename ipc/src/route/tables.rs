@@ -42,8 +42,9 @@ pub(super) struct Connection<K> {
 pub(super) struct Uid<K> {
     /// Never empty, in the order in which they came.
     connections: Vec<K>,
-    /// The one of them that was the last to want the uid for itself alone.
-    pub(super) single: Option<u64>,
+    /// Those of them that wanted the uid for themselves alone, the last one last. There are several only until the
+    /// router has heard of it.
+    pub(super) singles: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl<K: Key> Tables<K> {
     pub(super) fn bind(&mut self, key: K, uid: &[u8]) -> bool {
         let id = self.uids.entry(uid, || Uid {
             connections: Vec::new(),
-            single: None,
+            singles: Vec::new(),
         });
         if let Some(connection) = self.connections.get_mut(&key.sequence()) {
             connection.uids.push(id);
@@ -97,6 +98,16 @@ impl<K: Key> Tables<K> {
         })
     }
 
+    /// The connection, which has the uid, wants it for itself alone.
+    pub(super) fn claim(&mut self, key: K, uid: &[u8]) {
+        let id = self.uids.id(uid);
+        if let Some(named) = id.and_then(|id| self.uids.at_mut(id)) {
+            let singles = &mut named.value.singles;
+            singles.retain(|other| *other != key.sequence());
+            singles.push(key.sequence());
+        }
+    }
+
     /// Takes the connection from the uid; the uid's name if it was the last here.
     pub(super) fn unbind(&mut self, sequence: u64, id: NameId) -> Option<Arc<[u8]>> {
         if let Some(connection) = self.connections.get_mut(&sequence) {
@@ -104,9 +115,7 @@ impl<K: Key> Tables<K> {
         }
         let uid = &mut self.uids.at_mut(id)?.value;
         uid.connections.retain(|key| key.sequence() != sequence);
-        if uid.single == Some(sequence) {
-            uid.single = None;
-        }
+        uid.singles.retain(|other| *other != sequence);
         if !uid.connections.is_empty() {
             return None;
         }
