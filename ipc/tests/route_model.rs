@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use net::{Got, Net};
 use workhive_ipc::route::{
-    AgentConfig, AgentError, Answer, ConnectionId, CoreConfig, CoreEvent, LinkLimits, Misuse,
+    AgentConfig, AgentError, Answer, ConnectionId, Core, CoreConfig, CoreEvent, LinkLimits, Misuse,
     Outcome, Process, Push, PushId, Query, QueryId, Registered, Target, Ticket,
 };
 
@@ -71,7 +71,6 @@ struct Connection {
 struct Span {
     connection: usize,
     name: Name,
-    from: Step,
     /// When it was said to be in force.
     acked: Step,
     until: Step,
@@ -200,7 +199,7 @@ impl Model {
 
     fn tick(&mut self) -> Step {
         self.step += 1;
-        let complete = (self.net.core.as_ref()).is_some_and(|core| core.is_complete());
+        let complete = (self.net.core.as_ref()).is_some_and(Core::is_complete);
         if !complete {
             self.incomplete = self.step;
         }
@@ -223,18 +222,12 @@ impl Model {
             (85..87, Some(process)) => self.ask(process),
             (87, Some(process)) => self.crash(process),
             (88, _) => self.respawn(),
-            (89, Some(process)) => {
-                // A reload: the next generation comes while this one still drains.
-                if self.processes.len() < 6 {
-                    self.spawn(process.slot);
-                }
-            }
+            // A reload: the next generation comes while this one still drains.
+            (89, Some(process)) if self.processes.len() < 6 => self.spawn(process.slot),
             (90, _) if self.random.one_in(2) => self.crash_router(),
-            (91..94, _) => {
-                if self.net.core.is_none() {
-                    self.net.start_router();
-                    self.tick();
-                }
+            (91..94, _) if self.net.core.is_none() => {
+                self.net.start_router();
+                self.tick();
             }
             (94, Some(process)) => {
                 let stalled = !self.stalled.remove(&process);
@@ -248,6 +241,7 @@ impl Model {
                     && let Some(core) = &mut self.net.core
                 {
                     core.ended(dead, self.net.now);
+                    self.noticed = self.step;
                 }
             }
             (96..99, _) => {
@@ -320,7 +314,6 @@ impl Model {
             self.spans.push(Span {
                 connection: index,
                 name,
-                from: self.step,
                 acked: NEVER,
                 until: NEVER,
             });
@@ -542,14 +535,17 @@ impl Model {
     fn hear(&mut self) {
         for event in std::mem::take(&mut self.net.events) {
             match event {
-                CoreEvent::Left { .. } => self.noticed = self.step,
-                CoreEvent::Ended {
+                CoreEvent::Left { .. }
+                | CoreEvent::Ended {
                     reason: Misuse::Ended(_),
                     ..
                 } => self.noticed = self.step,
                 CoreEvent::Ended { .. } => panic!("{event}"),
                 _ => {}
             }
+        }
+        if std::mem::take(&mut self.net.incomplete) {
+            self.incomplete = self.step;
         }
         for process in std::mem::take(&mut self.net.lost) {
             self.lost.insert(process, self.step);
@@ -654,7 +650,7 @@ impl Model {
         sent.excused = crashed || late || self.incomplete >= sent.issued;
         assert!(
             !outcome.unknown || sent.excused,
-            "push {number}: unknown for no reason"
+            "push {number} {sent:?}: unknown for no reason"
         );
         if outcome.unrouted {
             assert_eq!(outcome.delivered + outcome.refused, 0);
@@ -783,7 +779,8 @@ impl Model {
             let router_crashed = self.router_crashes.iter().any(|step| within(*step));
             // The sender must have lived for long enough to send it; what it wants to know about, it does hear of.
             let sender_died = self.crashes.iter().any(|(step, process)| {
-                *process == sent.issuer && *step >= sent.issued && sent.id.is_none()
+                let known = sent.id.is_some() && !outcome.unknown;
+                *process == sent.issuer && *step >= sent.issued && !known
             });
             // It may have waited for a router for too long, and nobody asked.
             let dropped = sent.id.is_none() && !self.router_crashes.is_empty();

@@ -116,6 +116,8 @@ pub struct Core {
     pub(super) recovery: Option<Recovery>,
     /// Processes that have ended, as the master said, latest last.
     pub(super) ended: VecDeque<Process>,
+    /// Those of them that had a link then, and until when it may go on.
+    pub(super) closing: VecDeque<(Instant, Process)>,
     pub(super) uids: Directory,
     pub(super) rooms: Directory,
     pub(super) topics: Directory,
@@ -168,6 +170,7 @@ impl Core {
             unsynced: Vec::new(),
             recovery: None,
             ended: VecDeque::new(),
+            closing: VecDeque::new(),
             uids: Directory::default(),
             rooms: Directory::default(),
             topics: Directory::default(),
@@ -344,6 +347,7 @@ impl Core {
                 self.tell_presence(&uid, false);
             }
         }
+        self.end_closing(now);
         self.check_recovery(now);
         self.end_overdue(now);
     }
@@ -355,6 +359,7 @@ impl Core {
             self.asked.next_deadline(),
             self.presence.next_deadline(),
             self.recovery.and_then(|recovery| recovery.deadline),
+            self.closing.front().map(|(at, _)| *at),
         ]
         .into_iter()
         .flatten()

@@ -80,7 +80,8 @@ impl Core {
         });
     }
 
-    /// Says that a process has ended. Its link ends by itself: this is for one that is expected and will never come.
+    /// Says that a process has ended. One that was expected is expected no longer. One that has a link loses it when
+    /// its last words have been read, or soon after, if somebody else holds the stream open.
     pub fn ended(&mut self, process: Process, now: Instant) {
         if self.ended.len() == ENDED {
             self.ended.pop_front();
@@ -89,13 +90,24 @@ impl Core {
         let Some(&id) = self.processes.get(&process) else {
             return;
         };
-        match self.member_mut(id).and_then(|member| member.link) {
-            Some(link) => self.end(link, Misuse::Ended(process), now),
-            None => {
-                self.drop_member(id, now);
+        if self.member(id).is_some_and(|member| member.link.is_some()) {
+            self.closing.push_back((now + self.config.grace, process));
+        } else {
+            self.drop_member(id, now);
+            self.check_recovery(now);
+        }
+    }
+
+    pub(super) fn end_closing(&mut self, now: Instant) {
+        while let Some(&(at, process)) = self.closing.front()
+            && at <= now
+        {
+            self.closing.pop_front();
+            let id = self.processes.get(&process).copied();
+            if let Some(link) = id.and_then(|id| self.member(id)?.link) {
+                self.end(link, Misuse::Ended(process), now);
             }
         }
-        self.check_recovery(now);
     }
 
     /// Whether all that is known to exist has said what it has.

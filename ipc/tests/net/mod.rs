@@ -29,6 +29,8 @@ pub(crate) struct Net {
     /// What the processes have heard, oldest first.
     pub(crate) got: Vec<(Option<Process>, Got)>,
     pub(crate) events: Vec<CoreEvent>,
+    /// The router has not known everything at some time.
+    pub(crate) incomplete: bool,
     /// Whose streams have ended, as they noticed.
     pub(crate) lost: Vec<Process>,
     /// How many connections of a delivery refuse it: the last so many.
@@ -104,6 +106,7 @@ impl Net {
             got: Vec::new(),
             events: Vec::new(),
             lost: Vec::new(),
+            incomplete: false,
             refuse: 0,
         }
     }
@@ -265,6 +268,7 @@ impl Net {
         let count = pipe.up.len().min(most);
         let bytes: Vec<u8> = pipe.up.drain(..count).collect();
         core.receive(link, &bytes, self.now);
+        self.incomplete |= !core.is_complete();
         self.take_events();
         true
     }
