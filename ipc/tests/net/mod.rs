@@ -6,6 +6,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod hive;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
