@@ -4,9 +4,9 @@ mod net;
 
 use std::time::Duration;
 
-use net::hive::{A, B, C, ask, bind, delivered, hive, join, message, push};
+use net::hive::{A, B, C, ask, bind, delivered, hive, join, message};
 use net::{Got, Net, process};
-use workhive_ipc::route::{AgentError, Answer, Member, Outcome, Query, Scope, Table, Target};
+use workhive_ipc::route::{AgentError, Answer, Member, Query, Scope, Table, Target};
 
 #[test]
 fn a_uid_that_comes_back_within_the_linger_time_has_never_been_away() {
