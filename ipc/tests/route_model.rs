@@ -585,7 +585,9 @@ impl Model {
                 Got::Answer(id, _) => assert!(self.queries.remove(&(process, id)), "asked once"),
                 Got::Presence(uid, online) => {
                     assert_eq!(process, self.watcher);
-                    self.presence.insert(uid, online);
+                    let before = self.presence.insert(uid, online).unwrap_or(false);
+                    let is_certain = self.watched && self.router_crashes.is_empty();
+                    assert!(before != online || !is_certain, "news twice");
                 }
                 Got::Synced => {}
                 other => panic!("{process} heard {other:?}"),

@@ -1,0 +1,168 @@
+//! What a process has: its connections, their uids and rooms.
+
+use std::sync::Arc;
+
+use crate::route::ConnectionId;
+use crate::route::agent::Agent;
+use crate::route::message::{MAX_SESSION, Table, ToRouter, is_name};
+use crate::route::request::{AgentError, Registered, Ticket};
+use crate::route::tables::Key;
+
+impl<K: Key> Agent<K> {
+    /// A connection exists. Pushes to all, and to its id, reach it.
+    pub fn open(&mut self, key: K) {
+        self.tables.open(key);
+    }
+
+    /// A connection has ended.
+    pub fn close(&mut self, key: K) {
+        let sequence = key.sequence();
+        let Some(connection) = self.tables.connections.get_mut(&sequence) else {
+            return;
+        };
+        let uids = std::mem::take(&mut connection.uids);
+        let rooms = std::mem::take(&mut connection.rooms);
+        self.tables.connections.remove(&sequence);
+        for id in uids {
+            let last = self.tables.unbind(sequence, id);
+            self.removed(Table::Uids, last);
+        }
+        for id in rooms {
+            let last = self.tables.leave(sequence, id);
+            self.removed(Table::Rooms, last);
+        }
+    }
+
+    /// Gives a connection a uid. A uid can have any number of connections; if this one wants it for itself alone,
+    /// the one that had wanted so before, wherever it is, loses it and is [`Kicked`](Event::Kicked).
+    pub fn bind(&mut self, key: K, uid: &[u8], single: bool) -> Result<Registered, AgentError> {
+        self.check(key, uid)?;
+        let has = self.tables.has_uid(key, uid);
+        let limit = self.config.uids;
+        if !has && (self.tables.get(key)).is_some_and(|conn| conn.uids.len() >= limit) {
+            return Err(AgentError::TooManyUids { limit });
+        }
+        let first = !has && self.tables.bind(key, uid);
+        let sequence = key.sequence();
+        if single {
+            self.tables.claim(key, uid);
+        }
+        if first || single {
+            self.add(Table::Uids, uid, single.then_some(sequence));
+        }
+        Ok(self.registered())
+    }
+
+    /// Takes a uid from a connection. Nothing happens if it does not have it.
+    pub fn unbind(&mut self, key: K, uid: &[u8]) {
+        if self.tables.has_uid(key, uid)
+            && let Some(id) = self.tables.uids.id(uid)
+        {
+            let last = self.tables.unbind(key.sequence(), id);
+            self.removed(Table::Uids, last);
+        }
+    }
+
+    /// Makes a connection a member of a room.
+    pub fn join(&mut self, key: K, room: &[u8]) -> Result<Registered, AgentError> {
+        self.check(key, room)?;
+        self.join_quietly(key, room)?;
+        Ok(self.registered())
+    }
+
+    pub(super) fn join_quietly(&mut self, key: K, room: &[u8]) -> Result<(), AgentError> {
+        if self.tables.is_in(key, room) {
+            return Ok(());
+        }
+        let limit = self.config.rooms;
+        let connection = self.tables.get(key).ok_or(AgentError::NotOpen)?;
+        if connection.rooms.len() >= limit {
+            return Err(AgentError::TooManyRooms { limit });
+        }
+        if self.tables.join(key, room) {
+            self.add(Table::Rooms, room, None);
+        }
+        Ok(())
+    }
+
+    /// Takes a connection from a room. Nothing happens if it is not in it.
+    pub fn leave(&mut self, key: K, room: &[u8]) {
+        if self.tables.is_in(key, room)
+            && let Some(id) = self.tables.rooms.id(room)
+        {
+            let last = self.tables.leave(key.sequence(), id);
+            self.removed(Table::Rooms, last);
+        }
+    }
+
+    /// Sets what other processes can read of a connection.
+    pub fn set_session(&mut self, key: K, data: &[u8]) -> Result<(), AgentError> {
+        if data.len() > MAX_SESSION {
+            return Err(AgentError::TooLong);
+        }
+        let connection = self.tables.connections.get_mut(&key.sequence());
+        connection.ok_or(AgentError::NotOpen)?.session = Some(data.into());
+        Ok(())
+    }
+
+    /// What was set with [`set_session`](Self::set_session).
+    pub fn session(&self, key: K) -> Option<&[u8]> {
+        self.tables.get(key)?.session.as_deref()
+    }
+
+    /// The uids of a connection of this process.
+    pub fn uids(&self, key: K) -> impl Iterator<Item = &[u8]> {
+        self.tables.uids_of(key.sequence())
+    }
+
+    /// The rooms of a connection of this process.
+    pub fn rooms(&self, key: K) -> impl Iterator<Item = &[u8]> {
+        self.tables.rooms_of(key.sequence())
+    }
+
+    /// The id of a connection of this process, good in the whole hive. None in a client.
+    pub fn id(&self, key: K) -> Option<ConnectionId> {
+        Some(self.process?.connection(key.sequence()))
+    }
+
+    fn check(&self, key: K, name: &[u8]) -> Result<(), AgentError> {
+        if self.process.is_none() {
+            return Err(AgentError::NotAWorker);
+        }
+        if !is_name(name) {
+            return Err(AgentError::Name { length: name.len() });
+        }
+        self.tables.get(key).ok_or(AgentError::NotOpen).map(drop)
+    }
+
+    pub(super) fn add(&mut self, table: Table, name: &[u8], single: Option<u64>) {
+        self.seq += 1;
+        self.control(&ToRouter::Add {
+            seq: self.seq,
+            table,
+            name,
+            single,
+        });
+    }
+
+    pub(super) fn removed(&mut self, table: Table, last: Option<Arc<[u8]>>) {
+        if let Some(name) = last {
+            self.seq += 1;
+            self.control(&ToRouter::Remove {
+                seq: self.seq,
+                table,
+                name: &name,
+            });
+        }
+    }
+
+    pub(super) fn registered(&mut self) -> Registered {
+        if self.seq <= self.acked {
+            return Registered::InForce;
+        }
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.tickets.push_back((self.seq, ticket));
+        Registered::Pending(ticket)
+    }
+}
