@@ -306,12 +306,12 @@ fn a_stale_route_is_removed_unless_it_is_newer() {
         message.append(b"", &mut wire).unwrap();
     }
     core.receive(link, &wire, now);
-    assert_eq!(core.processes().collect::<Vec<_>>(), [(A, 1, 0)]);
+    assert_eq!(core.processes().next().map(|row| row.uids), Some(1));
     assert_eq!(core.counters().stale_routes, 0);
     wire.clear();
     miss(5).append(b"", &mut wire).unwrap();
     core.receive(link, &wire, now);
-    assert_eq!(core.processes().collect::<Vec<_>>(), [(A, 0, 0)]);
+    assert_eq!(core.processes().next().map(|row| row.uids), Some(0));
     assert_eq!(core.counters().stale_routes, 1);
 }
 

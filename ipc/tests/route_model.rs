@@ -111,7 +111,7 @@ struct Model {
     sent: Vec<Sent>,
     by_id: BTreeMap<(Process, PushId), usize>,
     queries: BTreeSet<(Process, QueryId)>,
-    next_key: u64,
+    next_keys: BTreeMap<Process, u64>,
     router_crashes: Vec<Step>,
     crashes: Vec<(Step, Process)>,
     /// When the router last noticed that a process had ended.
@@ -167,7 +167,7 @@ impl Model {
             sent: Vec::new(),
             by_id: BTreeMap::new(),
             queries: BTreeSet::new(),
-            next_key: 0,
+            next_keys: BTreeMap::new(),
             router_crashes: Vec::new(),
             crashes: Vec::new(),
             noticed: 0,
@@ -267,8 +267,10 @@ impl Model {
     }
 
     fn open(&mut self, process: Process) {
-        self.next_key += 1;
-        let key = self.next_key;
+        // Every process counts anew: an id of a past one differs in nothing but the process.
+        let key = self.next_keys.entry(process).or_default();
+        *key += 1;
+        let key = *key;
         self.net.agent(process).open(key);
         self.by_key.insert((process, key), self.connections.len());
         self.connections.push(Connection {

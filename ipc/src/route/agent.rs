@@ -278,6 +278,12 @@ impl<K: Key> Agent<K> {
         self.out.sent(bytes);
     }
 
+    /// Whether so much waits to be written that the router can only be stuck. The link had better be ended: what this
+    /// process has is told to the next.
+    pub fn is_overdue(&self) -> bool {
+        self.out.is_overdue()
+    }
+
     /// Lets deadlines pass. To be called at [`next_deadline`](Self::next_deadline), or more often; then
     /// [`poll`](Self::poll).
     pub fn tick(&mut self, now: Instant) {

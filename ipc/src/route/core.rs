@@ -1,17 +1,17 @@
 //! The router: knows which process has which uid and room, and takes every push there.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::route::awaited::Awaited;
 use crate::route::deliver::Pushed;
 use crate::route::directory::{Directory, MemberId};
-use crate::route::events::{CoreCounters, CoreEvent, Misuse};
+use crate::route::events::{Connected, CoreCounters, CoreEvent, Misuse};
 use crate::route::frame::{Decoder, Direction, Frame};
 use crate::route::link::{Link, LinkLimits};
 use crate::route::members::Member;
 use crate::route::message::{FromRouter, ToRouter};
+use crate::route::names::Name;
 use crate::route::presence::Presence;
 use crate::route::scatter::Asked;
 use crate::route::{ConnectionId, Process};
@@ -122,7 +122,7 @@ pub struct Core {
     pub(super) rooms: Directory,
     pub(super) topics: Directory,
     /// The connection that has a uid for itself alone.
-    pub(super) singles: HashMap<Arc<[u8]>, ConnectionId>,
+    pub(super) singles: HashMap<Name, ConnectionId>,
     pub(super) presence: Presence,
     pub(super) watchers: usize,
     pub(super) pushed: Awaited<Pushed>,
@@ -379,16 +379,18 @@ impl Core {
         }
     }
 
-    /// The connected worker processes, with the number of uids and rooms that each has.
-    pub fn processes(&self) -> impl Iterator<Item = (Process, usize, usize)> {
+    /// The connected worker processes.
+    pub fn processes(&self) -> impl Iterator<Item = Connected> {
         (0..).zip(&self.members).filter_map(|(id, member)| {
             let member = member.as_ref()?;
-            member.link?;
-            Some((
-                member.process()?,
-                self.uids.len_of(id),
-                self.rooms.len_of(id),
-            ))
+            let link = self.links.get(member.link?.index as usize)?.as_ref()?;
+            Some(Connected {
+                process: member.process()?,
+                uids: self.uids.len_of(id),
+                rooms: self.rooms.len_of(id),
+                queued: link.link.output().len(),
+                refused: link.link.refused(),
+            })
         })
     }
 

@@ -1,8 +1,6 @@
 //! Who has what: names, the members that own each, and back.
 
-use std::sync::Arc;
-
-use crate::route::names::{NameId, Names};
+use crate::route::names::{Name, NameId, Names};
 
 /// A process or a local client, as long as it is known; then the number is used again.
 pub(crate) type MemberId = u16;
@@ -80,7 +78,7 @@ impl Directory {
     }
 
     /// The names from an id on, each with its id.
-    pub(crate) fn names_from(&self, from: NameId) -> impl Iterator<Item = (NameId, &Arc<[u8]>)> {
+    pub(crate) fn names_from(&self, from: NameId) -> impl Iterator<Item = (NameId, &Name)> {
         self.names
             .iter_from(from)
             .map(|(id, named)| (id, &named.name))
@@ -139,7 +137,7 @@ impl Directory {
     }
 
     /// Removes all rows of a member, and tells the names that have no owner left.
-    pub(crate) fn drop_member(&mut self, member: MemberId, mut lost: impl FnMut(Arc<[u8]>)) {
+    pub(crate) fn drop_member(&mut self, member: MemberId, mut lost: impl FnMut(Name)) {
         let Some(reverse) = self.by_member.get_mut(usize::from(member)) else {
             return;
         };
@@ -151,7 +149,7 @@ impl Directory {
     }
 
     /// Removes the row from the name's side; the name itself, which is returned, if it was the last.
-    fn forget(&mut self, id: NameId, member: MemberId) -> Option<Arc<[u8]>> {
+    fn forget(&mut self, id: NameId, member: MemberId) -> Option<Name> {
         let owners = &mut self.names.at_mut(id)?.value;
         if owners.first.member == member {
             match owners.more.pop() {

@@ -165,6 +165,21 @@ impl fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
+/// A worker process that is connected to a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// Who.
+    pub process: Process,
+    /// Uids with a connection there.
+    pub uids: usize,
+    /// Rooms with a member there.
+    pub rooms: usize,
+    /// Bytes that wait to be written to it.
+    pub queued: usize,
+    /// Deliveries to it that were refused, because too many waited.
+    pub refused: u64,
+}
+
 /// What a router has done and refused since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CoreCounters {

@@ -148,7 +148,7 @@ impl Link {
 
     /// Whether control frames alone have taken as much again as the queue may hold: the other side does not read.
     pub fn is_overdue(&self) -> bool {
-        self.out.pending().len() > self.out.limits.queue.saturating_mul(2)
+        self.out.is_overdue()
     }
 
     pub(crate) fn into_halves(self) -> (Decoder, OutQueue) {
@@ -206,6 +206,10 @@ impl OutQueue {
     fn append<M: Outgoing>(&mut self, message: &M, payload: &[u8]) -> bool {
         debug_assert_eq!(M::DIRECTION, self.direction);
         frame::append(&mut self.buffer, self.direction, message, payload).is_ok()
+    }
+
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.pending().len() > self.limits.queue.saturating_mul(2)
     }
 
     pub(crate) fn limits(&self) -> LinkLimits {

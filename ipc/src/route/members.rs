@@ -1,12 +1,12 @@
 //! Those who are connected to the router, and what they register.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::route::core::{Core, LinkId, Recovery};
 use crate::route::directory::{Added, Directory, MemberId};
 use crate::route::events::{CoreEvent, Misuse};
 use crate::route::message::{FromRouter, SnapshotUid, Table, ToRouter, is_name};
+use crate::route::names::Name;
 use crate::route::{MAX_EXCLUDED, Process};
 
 /// A worker process, or a local client.
@@ -524,8 +524,8 @@ impl Core {
         }
     }
 
-    fn vanished(&mut self, uid: &Arc<[u8]>, now: Instant) {
-        if self.watchers > 0 && self.presence.vanished(Arc::clone(uid), now) {
+    fn vanished(&mut self, uid: &Name, now: Instant) {
+        if self.watchers > 0 && self.presence.vanished(uid.clone(), now) {
             self.tell_presence(uid, false);
         }
     }

@@ -40,7 +40,7 @@ mod tables;
 
 pub use self::core::{Core, CoreConfig, LinkId};
 pub use agent::{Agent, AgentConfig, AgentCounters};
-pub use events::{CoreCounters, CoreEvent, Misuse};
+pub use events::{Connected, CoreCounters, CoreEvent, Misuse};
 pub use frame::{Decoder, Direction, Frame, FrameError, HEADER, MAX_BODY};
 pub use id::{ConnectionId, ConnectionIdError, Process};
 pub use link::{Link, LinkLimits, Outgoing};

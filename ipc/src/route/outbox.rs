@@ -8,7 +8,8 @@ use crate::route::request::{AgentError, Push, PushId, QueryId, Receipt, Register
 use crate::route::tables::Key;
 
 impl<K: Key> Agent<K> {
-    /// Sends a push on its way. If its outcome is wanted, an [`Event::Outcome`] comes, always and once.
+    /// Sends a push on its way. If its outcome is wanted, an
+    /// [`Event::Outcome`](crate::route::Event::Outcome) comes, always and once.
     pub fn push(&mut self, push: Push<'_>, now: Instant) -> Result<Option<PushId>, AgentError> {
         if !push.target.is_valid()
             || !push.action.is_valid()
@@ -28,7 +29,7 @@ impl<K: Key> Agent<K> {
         Ok(push.outcome.then_some(PushId(number)))
     }
 
-    /// Asks something. An [`Event::Answer`] comes, always and once.
+    /// Asks something. An [`Event::Answer`](crate::route::Event::Answer) comes, always and once.
     pub fn query(&mut self, query: Query<'_>, now: Instant) -> Result<QueryId, AgentError> {
         if !query.is_valid() {
             return Err(AgentError::TooLong);

@@ -1,8 +1,9 @@
 //! Uids that went offline a moment ago, and may be back in the next.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::route::names::Name;
 
 /// Turns appearances and disappearances of uids into news. A uid that comes back within the linger time, as one does
 /// when its user reloads a page, has never been away.
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 pub(crate) struct Presence {
     linger: Duration,
     /// Uids that have disappeared, each with the stamp of its entry in `queue`.
-    away: HashMap<Arc<[u8]>, u64>,
+    away: HashMap<Name, u64>,
     /// In the order of their deadlines; one whose stamp is not that in `away` has come back.
-    queue: VecDeque<(Instant, u64, Arc<[u8]>)>,
+    queue: VecDeque<(Instant, u64, Name)>,
     stamp: u64,
 }
 
@@ -35,18 +36,18 @@ impl Presence {
     }
 
     /// A uid has lost its last connection. True if that is news already.
-    pub(crate) fn vanished(&mut self, uid: Arc<[u8]>, now: Instant) -> bool {
+    pub(crate) fn vanished(&mut self, uid: Name, now: Instant) -> bool {
         if self.linger.is_zero() || self.queue.len() >= MOST {
             return true;
         }
         self.stamp += 1;
-        self.away.insert(Arc::clone(&uid), self.stamp);
+        self.away.insert(uid.clone(), self.stamp);
         self.queue.push_back((now + self.linger, self.stamp, uid));
         false
     }
 
     /// The next uid that has now been away for long enough.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<Arc<[u8]>> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Name> {
         while self.queue.front().is_some_and(|(at, _, _)| *at <= now) {
             let (_, stamp, uid) = self.queue.pop_front()?;
             if self.away.get(&uid) == Some(&stamp) {

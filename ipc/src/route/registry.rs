@@ -1,10 +1,9 @@
 //! What a process has: its connections, their uids and rooms.
 
-use std::sync::Arc;
-
 use crate::route::ConnectionId;
 use crate::route::agent::Agent;
 use crate::route::message::{MAX_SESSION, Table, ToRouter, is_name};
+use crate::route::names::Name;
 use crate::route::request::{AgentError, Registered, Ticket};
 use crate::route::tables::Key;
 
@@ -34,7 +33,20 @@ impl<K: Key> Agent<K> {
     }
 
     /// Gives a connection a uid. A uid can have any number of connections; if this one wants it for itself alone,
-    /// the one that had wanted so before, wherever it is, loses it and is [`Kicked`](Event::Kicked).
+    /// the one that had wanted so before, wherever it is, loses it and is
+    /// [`Kicked`](crate::route::Event::Kicked).
+    ///
+    /// ```
+    /// use workhive_ipc::route::{Agent, AgentConfig, AgentError, Process, Registered};
+    ///
+    /// let process = Process { epoch: 1, slot: 0, generation: 0 };
+    /// let mut agent: Agent<u64> = Agent::worker(process, AgentConfig::default());
+    /// agent.open(7);
+    /// // In force when the router has said so.
+    /// assert!(matches!(agent.bind(7, b"u1", false), Ok(Registered::Pending(_))));
+    /// assert_eq!(agent.bind(7, b"u2", false), Err(AgentError::TooManyUids { limit: 1 }));
+    /// assert_eq!(agent.bind(8, b"u1", false), Err(AgentError::NotOpen));
+    /// ```
     pub fn bind(&mut self, key: K, uid: &[u8], single: bool) -> Result<Registered, AgentError> {
         self.check(key, uid)?;
         let has = self.tables.has_uid(key, uid);
@@ -145,7 +157,7 @@ impl<K: Key> Agent<K> {
         });
     }
 
-    pub(super) fn removed(&mut self, table: Table, last: Option<Arc<[u8]>>) {
+    pub(super) fn removed(&mut self, table: Table, last: Option<Name>) {
         if let Some(name) = last {
             self.seq += 1;
             self.control(&ToRouter::Remove {

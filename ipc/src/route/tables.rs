@@ -1,11 +1,10 @@
 //! The connections of one process, by uid and by room.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::route::ConnectionId;
 use crate::route::message::{Answer, Member, Query, Scope, Target, trim_page};
-use crate::route::names::{NameId, Names};
+use crate::route::names::{Name, NameId, Names};
 use crate::route::{Process, message};
 
 /// How a process calls its own connections.
@@ -109,7 +108,7 @@ impl<K: Key> Tables<K> {
     }
 
     /// Takes the connection from the uid; the uid's name if it was the last here.
-    pub(super) fn unbind(&mut self, sequence: u64, id: NameId) -> Option<Arc<[u8]>> {
+    pub(super) fn unbind(&mut self, sequence: u64, id: NameId) -> Option<Name> {
         if let Some(connection) = self.connections.get_mut(&sequence) {
             connection.uids.retain(|other| *other != id);
         }
@@ -137,7 +136,7 @@ impl<K: Key> Tables<K> {
     }
 
     /// Takes the connection from the room; the room's name if it was the last here.
-    pub(super) fn leave(&mut self, sequence: u64, id: NameId) -> Option<Arc<[u8]>> {
+    pub(super) fn leave(&mut self, sequence: u64, id: NameId) -> Option<Name> {
         if let Some(connection) = self.connections.get_mut(&sequence) {
             connection.rooms.retain(|other| *other != id);
         }
