@@ -7,8 +7,8 @@ use std::time::Duration;
 use net::hive::{A, B, C, bind, delivered, hive, hive_with, message, outcomes, push};
 use net::{Got, Net, process};
 use workhive_ipc::route::{
-    Action, AgentConfig, AgentError, CoreConfig, CoreEvent, Decoder, Direction, FrameError,
-    FromRouter, LinkLimits, Misuse, Outcome, Process, Query, Table, Target, ToRouter,
+    Action, Agent, AgentConfig, AgentError, CoreConfig, CoreEvent, Decoder, Direction, Event,
+    FrameError, FromRouter, LinkLimits, Misuse, Outcome, Process, Query, Table, Target, ToRouter,
 };
 
 #[test]
@@ -375,4 +375,32 @@ fn too_many_pushes_that_wait_are_not_routed_and_say_so() {
     net.stall(A, false);
     net.settle();
     assert_eq!(net.messages().len(), 3);
+}
+
+#[test]
+fn an_agent_takes_no_delivery_for_a_process_before_it() {
+    let now = std::time::Instant::now();
+    let mut agent: Agent<u64> = Agent::worker(process(0, 2), AgentConfig::default());
+    agent.open(1);
+    agent.connected(now);
+    agent.sent(agent.output().len());
+    let mut reached = Vec::new();
+    for generation in 1..=3 {
+        let deliver = FromRouter::Deliver {
+            ask: 0,
+            probe: false,
+            target: Target::Connection(process(0, generation).connection(1)),
+            exclude: Vec::new(),
+            action: Action::Message { tag: 0 },
+        };
+        let mut wire = Vec::new();
+        deliver.append(b"m", &mut wire).unwrap();
+        agent.receive(&wire);
+        while let Some(event) = agent.poll() {
+            if let Event::Deliver { to, .. } = event {
+                reached.push((generation, to.to_vec()));
+            }
+        }
+    }
+    assert_eq!(reached, [(2, vec![1])]);
 }
