@@ -16,6 +16,7 @@ mod load;
 mod master_log;
 mod report;
 mod respawn;
+mod route;
 mod server;
 mod sockets;
 mod subject;
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
 fn bench(name: &str, arguments: &ArgMatches) -> Result<(), BenchError> {
     if cfg!(debug_assertions) {
         println!("built without --release: the numbers mean nothing");
+    }
+    if name == "route" {
+        return route::run();
     }
     let connections = *number(arguments, "connections");
     match name {
@@ -206,6 +210,7 @@ fn command() -> Command {
                     .value_parser(value_parser!(u64)),
                 ]),
         )
+        .subcommand(Command::new("route").about("What the router's core costs, without sockets"))
         .subcommands([serve_command(), floor_command()])
 }
 

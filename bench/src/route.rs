@@ -1,6 +1,4 @@
-//! What routing costs, without sockets. Figures, not a check: they belong to the machine.
-//!
-//! `cargo test --release -p workhive-ipc --test route_cost -- --ignored --nocapture`
+//! `route`: what the router's core costs, without sockets.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +7,18 @@ use workhive_ipc::route::{
     Target, ToRouter,
 };
 
+use crate::error::BenchError;
+
 const UIDS: u64 = 10_000;
 const BATCH: usize = 64;
 const ROUNDS: usize = 20_000;
+
+/// Prints all figures.
+pub(crate) fn run() -> Result<(), BenchError> {
+    a_push_costs()?;
+    a_room_and_a_resync_cost()?;
+    a_frame_costs()
+}
 
 fn process(slot: u16) -> Process {
     Process {
@@ -43,9 +50,7 @@ fn drain(core: &mut Core, link: LinkId, agent: &mut Agent<u64>) {
     core.sent(link, down);
 }
 
-#[test]
-#[ignore = "prints figures, and takes seconds"]
-fn a_push_costs() {
+fn a_push_costs() -> Result<(), BenchError> {
     let now = Instant::now();
     for outcome in [false, true] {
         let mut core = Core::new(1, CoreConfig::default());
@@ -56,7 +61,7 @@ fn a_push_costs() {
         to.connected(now);
         for key in 0..UIDS {
             to.open(key);
-            to.bind(key, &uid(key), false).unwrap();
+            to.bind(key, &uid(key), false).map_err(refused)?;
         }
         carry(&mut core, sender, &mut from, now);
         carry(&mut core, owner, &mut to, now);
@@ -71,7 +76,7 @@ fn a_push_costs() {
                 next = (next + 7919) % names.len();
                 let push = Push::message(Target::Uid(&names[next]), 0, &payload);
                 let push = if outcome { push.with_outcome() } else { push };
-                from.push(push, now).unwrap();
+                from.push(push, now).map_err(refused)?;
             }
             let issued = Instant::now();
             let up = from.output().len();
@@ -103,13 +108,14 @@ fn a_push_costs() {
         print("  router, push to delivery", route, count);
         print("  owner's agent", deliver, count);
         print("  router, report to outcome", report, count);
-        assert_eq!(core.counters().pushes, count as u64);
+        if core.counters().pushes != count as u64 {
+            return Err(refused("pushes were lost"));
+        }
     }
+    Ok(())
 }
 
-#[test]
-#[ignore = "prints figures, and takes seconds"]
-fn a_room_and_a_resync_cost() {
+fn a_room_and_a_resync_cost() -> Result<(), BenchError> {
     let now = Instant::now();
     let mut core = Core::new(1, CoreConfig::default());
     let mut agents: Vec<(LinkId, Agent<u64>)> = Vec::new();
@@ -118,10 +124,10 @@ fn a_room_and_a_resync_cost() {
         for key in 0..250_000 {
             agent.open(key);
             let name = uid(key * 4 + u64::from(slot));
-            agent.bind(key, &name, false).unwrap();
+            agent.bind(key, &name, false).map_err(refused)?;
         }
         for key in 0..500 {
-            agent.join(key, b"room").unwrap();
+            agent.join(key, b"room").map_err(refused)?;
         }
         agents.push((core.connect(), agent));
     }
@@ -137,7 +143,7 @@ fn a_room_and_a_resync_cost() {
     let mut connections = 0;
     for _ in 0..rounds {
         let push = Push::message(Target::Room(b"room"), 0, &[0; 128]);
-        agents[0].1.push(push, now).unwrap();
+        agents[0].1.push(push, now).map_err(refused)?;
         for _ in 0..2 {
             for (link, agent) in &mut agents {
                 carry(&mut core, *link, agent, now);
@@ -149,7 +155,9 @@ fn a_room_and_a_resync_cost() {
             }
         }
     }
-    assert_eq!(connections, rounds * 2000);
+    if connections != rounds * 2000 {
+        return Err(refused("deliveries were lost"));
+    }
     print(
         "room of 2000 in 4 processes, per member",
         began.elapsed(),
@@ -158,11 +166,10 @@ fn a_room_and_a_resync_cost() {
     let began = Instant::now();
     core.closed(agents[0].0, now);
     print("death of a process with 250,000 uids", began.elapsed(), 1);
+    Ok(())
 }
 
-#[test]
-#[ignore = "prints figures"]
-fn a_frame_costs() {
+fn a_frame_costs() -> Result<(), BenchError> {
     let mut wire = Vec::new();
     let count = 2_000_000;
     let began = Instant::now();
@@ -174,20 +181,26 @@ fn a_frame_costs() {
             exclude: Vec::new(),
             action: workhive_ipc::route::Action::Message { tag: 0 },
         };
-        push.append(&[0; 128], &mut wire).unwrap();
+        push.append(&[0; 128], &mut wire).map_err(refused)?;
     }
     print("encoding a push", began.elapsed(), 2_000_000);
     let body = wire[12..wire.len() - 128].to_vec();
     let began = Instant::now();
     for _ in 0..count {
         let body = std::hint::black_box(&body);
-        std::hint::black_box(ToRouter::from_body(body).unwrap());
+        std::hint::black_box(ToRouter::from_body(body).map_err(refused)?);
     }
     print("decoding a push", began.elapsed(), 2_000_000);
     let outcome = Outcome::default();
     wire.clear();
     FromRouter::Outcome { id: 1, outcome }
         .append(b"", &mut wire)
-        .unwrap();
+        .map_err(refused)?;
     println!("an outcome has {} bytes", wire.len());
+    Ok(())
+}
+
+/// What the router said to something that it should have done.
+fn refused(what: impl std::fmt::Debug) -> BenchError {
+    BenchError::Server(format!("the router's core refused: {what:?}"))
 }
