@@ -4,8 +4,10 @@
 //! A [`StatsPage`] is memory that all of them share, one [`Row`] for each process: the master and the command line
 //! learn from it how a worker fares without asking it, so a worker that hangs cannot hide.
 //!
-//! Everything here is for processes of one hive among themselves. None of it may see a byte that a network client
-//! sent before a codec has looked at it.
+//! In [`route`] is the core of the router, which knows which process has whom, and its counterpart in each process.
+//!
+//! Everything here is for processes of one hive among themselves. What network clients sent passes through as the
+//! payload of a push, which nothing here looks into.
 
 mod channel;
 mod control;

@@ -555,8 +555,10 @@ mod run;
 mod slot;
 mod spawn;
 mod stop;
-#[allow(unsafe_code)]
-// fork, process descriptors, signal dispositions: the only island in this crate.
+#[expect(
+    unsafe_code,
+    reason = "the island for fork, process descriptors, signal dispositions"
+)]
 mod sys;
 mod table;
 mod timers;
