@@ -68,14 +68,14 @@ impl<P: Protocol, S: 'static, D: 'static> Typed<P, S, D> {
     fn consume(&mut self, key: Key, input: &mut [u8], state: &mut S) -> usize {
         let mut done = 0;
         while done < input.len() {
-            if let Some(target) = piped_to(key) {
-                // A callback has piped this connection: what stands behind its message goes there too.
-                with(|core| core.feed(key, target, &input[done..]));
-                return input.len();
-            }
             match self.step(key, &mut input[done..], state) {
                 Next::Go(consumed) => done += consumed,
                 Next::Stop(consumed) => return done + consumed,
+                Next::Piped(target) => {
+                    // A callback has piped this connection: what stands behind its message goes there too.
+                    with(|core| core.feed(key, target, &input[done..]));
+                    return input.len();
+                }
                 Next::Ignored(consumed) => {
                     done += consumed;
                     // Nobody will ever answer.
@@ -117,6 +117,7 @@ impl<P: Protocol, S: 'static, D: 'static> Typed<P, S, D> {
         let (phase, step) = match decode::<P>(key, &mut self.decoder, input) {
             Decoded::Step(phase, step) => (phase, step),
             Decoded::Stop => return Next::Stop(0),
+            Decoded::Piped(target) => return Next::Piped(target),
             Decoded::Failed(error) => return Next::FailProtocol(error),
         };
         let Step { consumed, event } = step;
@@ -296,20 +297,18 @@ enum Next<V> {
     Stop(usize),
     /// A message that no callback wants.
     Ignored(usize),
+    /// The bytes go to another connection.
+    Piped(Key),
     Answer(usize, V),
     Finished,
     Fail(ConnectionError),
     FailProtocol(ProtocolError),
 }
 
-/// Where a connection's bytes go instead of to its codec.
-fn piped_to(key: Key) -> Option<Key> {
-    with(|core| core.entry(key)?.pipe).flatten()
-}
-
 enum Decoded<M, O> {
     Step(Phase, Step<M, O>),
     Stop,
+    Piped(Key),
     Failed(ProtocolError),
 }
 
@@ -325,6 +324,9 @@ fn decode<'a, P: Protocol>(
         };
         if !entry.may_decode() {
             return Decoded::Stop;
+        }
+        if let Some(target) = entry.pipe {
+            return Decoded::Piped(target);
         }
         if entry.queued() > entry.limits.high_water && entry.phase == Phase::Open {
             entry.set(flag::HELD);
