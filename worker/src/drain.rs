@@ -9,6 +9,7 @@ use workhive_protocols::Goodbye;
 use crate::core::{Core, find, with};
 use crate::entry::{CloseReason, Key, Phase, flag};
 use crate::listening;
+use crate::turn::contained;
 use crate::wheel::NEVER;
 
 /// How soon a connection that was busy when its time came is looked at again, in milliseconds.
@@ -80,11 +81,11 @@ pub(crate) fn start(window: Duration, begin: &mut dyn FnMut(Key)) {
         Some(true) => listening::close_all(begin),
         Some(false) => {}
     }
-    with(|core| {
-        for key in core.keys() {
-            core.schedule_goodbye(key);
-        }
-    });
+    for key in with(|core| core.keys()).unwrap_or_default() {
+        contained(key, || {
+            with(|core| core.schedule_goodbye(key));
+        });
+    }
 }
 
 impl Core {
@@ -138,13 +139,11 @@ impl Core {
         }
     }
 
-    /// Says goodbye to everybody at once and gives each one write.
-    pub(crate) fn drop_everybody(&mut self) {
-        for key in self.keys() {
-            self.goodbye(key, &Goodbye::Restart, CloseReason::Drained);
-            self.flush(key);
-            self.destroy(key, CloseReason::Drained);
-        }
+    /// Says goodbye at once, with one write for it.
+    pub(crate) fn drop_now(&mut self, key: Key) {
+        self.goodbye(key, &Goodbye::Restart, CloseReason::Drained);
+        self.flush(key);
+        self.destroy(key, CloseReason::Drained);
     }
 }
 

@@ -5,9 +5,10 @@ use std::fmt;
 
 use workhive_protocols::Message;
 
-use crate::core::{Core, with};
+use crate::core::with;
 use crate::entry::{Key, Phase};
 use crate::error::{Result, SendError, UidError};
+use crate::turn::contained;
 use crate::uid::Uid;
 
 /// The connections of this process by uid, and the pushes that wait for the end of the turn.
@@ -71,7 +72,7 @@ impl Routing {
 pub(crate) fn deliver() {
     let waiting = with(|core| core.routing.inbox.len()).unwrap_or(0);
     for _ in 0..waiting {
-        let Some(Some((outcome, then))) = with(deliver_one) else {
+        let Some((outcome, then)) = deliver_one() else {
             return;
         };
         if let Some(then) = then {
@@ -80,24 +81,27 @@ pub(crate) fn deliver() {
     }
 }
 
-fn deliver_one(core: &mut Core) -> Option<(Outcome, Option<Then>)> {
-    let push = core.routing.inbox.pop_front()?;
-    core.routing.inbox_bytes -= push.payload.len();
+fn deliver_one() -> Option<(Outcome, Option<Then>)> {
+    let (push, keys) = with(|core| {
+        let push = core.routing.inbox.pop_front()?;
+        core.routing.inbox_bytes -= push.payload.len();
+        let keys = match (&push.uid, push.refused) {
+            (Some(uid), None) => core.routing.uids.get(uid).cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        Some((push, keys))
+    })??;
     let mut outcome = Outcome {
         connections: 0,
         refused: 0,
         unrouted: push.refused.is_some(),
     };
-    let keys = match (&push.uid, push.refused) {
-        (Some(uid), None) => core.routing.uids.get(uid).cloned().unwrap_or_default(),
-        _ => Vec::new(),
-    };
     for key in keys {
-        match core.push(key, &push.payload) {
-            Ok(()) => outcome.connections += 1,
-            Err(SendError::Gone) => {}
-            Err(_) => outcome.refused += 1,
-        }
+        contained(key, || match with(|core| core.push(key, &push.payload)) {
+            Some(Ok(())) => outcome.connections += 1,
+            Some(Err(SendError::Gone)) | None => {}
+            Some(Err(_)) => outcome.refused += 1,
+        });
     }
     Some((outcome, push.then))
 }

@@ -117,7 +117,11 @@ impl Loop {
             run_finished_work(state);
             finish_turn(state);
         }
-        with(Core::drop_everybody);
+        for key in with(|core| core.keys()).unwrap_or_default() {
+            contained(key, || {
+                with(|core| core.drop_now(key));
+            });
+        }
         reap(state);
     }
 
@@ -418,9 +422,9 @@ fn expire(key: Key, state: &mut dyn Any) {
             let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
             driver.failed(key, ConnectionError::Io(error), state);
         }),
-        Some(Due::Drain) => {
+        Some(Due::Drain) => contained(key, || {
             with(|core| core.drain_one(key));
-        }
+        }),
         Some(Due::Protocol) => dispatch(key, |driver| driver.expired(key, state)),
         Some(Due::Close) => {
             with(|core| core.destroy(key, CloseReason::Local));
@@ -452,7 +456,7 @@ fn dispatch(key: Key, call: impl FnOnce(&mut dyn Driver)) {
 
 /// Does something for one connection in which code of a user's codec may run: should it panic, only this connection
 /// ends. (Callbacks are guarded closer by, where the peer can still be told.)
-fn contained(key: Key, work: impl FnOnce()) {
+pub(crate) fn contained(key: Key, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
         let what = panic_text(panic.as_ref());
         log::error!("a codec panicked: {what}");
