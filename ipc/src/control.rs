@@ -5,6 +5,8 @@
 
 use bincode::{Decode, Encode};
 
+use crate::route::Process;
+
 /// Longest text in a message, in bytes: reasons longer than this are cut by [`ToMaster::boot_failed`].
 const MAX_TEXT: usize = 4096;
 
@@ -58,6 +60,9 @@ pub enum ToMaster {
     },
     /// The program wants the whole hive to reload.
     ReloadAll,
+    /// The process has lost its stream to the router and wants another. Answered by [`ToWorker::Router`], at once or
+    /// when the router is back.
+    RequestRouter,
 }
 
 impl ToMaster {
@@ -94,6 +99,18 @@ pub enum ToWorker {
         id: u32,
         /// What became of it.
         outcome: ListenOutcome,
+    },
+    /// To a worker process: a stream to the router comes along. One that it had before is of no use any more.
+    Router,
+    /// To the router: a stream to this process comes along. Whatever says hello on it is this process.
+    Link {
+        /// Who is at the other end.
+        process: Process,
+    },
+    /// To the router: this process has ended.
+    Ended {
+        /// Which.
+        process: Process,
     },
 }
 

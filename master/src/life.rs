@@ -165,6 +165,7 @@ impl Master {
                 log::info!("{} asks for a reload", self.place(at));
                 self.request_reload(None);
             }
+            ToMaster::RequestRouter => log::debug!("{} asks for the router", self.place(at)),
         }
     }
 

@@ -85,19 +85,25 @@ impl Master {
         let slot = &mut running.slots[usize::from(at.slot)];
         let generation = slot.generation;
         let (link, control) = pair()?;
+        let process = workhive_ipc::route::Process {
+            epoch: self.epoch,
+            slot: u16::try_from(row_index).unwrap_or(u16::MAX),
+            generation: u32::try_from(self.next_id).unwrap_or(u32::MAX),
+        };
         let seat = Seat {
             place: Place {
                 group: running.definition.name.clone(),
                 slot: at.slot,
                 generation,
                 count: running.definition.count,
-                epoch: self.epoch,
+                process,
                 alone,
             },
             listener: running.listeners.for_slot(at.slot)?,
             control,
             row: row.clone(),
             drain: running.definition.drain,
+            clients: None,
         };
         slot.generation = slot.generation.wrapping_add(1);
         row.assign(

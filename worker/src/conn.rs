@@ -4,12 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname};
+use workhive_ipc::route::ConnectionId;
 use workhive_protocols::{Goodbye, Protocol};
 
 use crate::core::with;
 use crate::entry::{CloseReason, Key, Peer};
 use crate::error::{BlockingError, Result};
-use crate::handle::{ConnectionId, Handle};
+use crate::handle::Handle;
 use crate::process::Process;
 use crate::routing::Hive;
 use crate::uid::Uid;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
+use workhive_ipc::route::ConnectionId;
 use workhive_protocols::{Goodbye, Protocol};
 
 use crate::core::with;
@@ -132,15 +133,7 @@ impl<P: Protocol> Handle<P> {
 
     /// The id of this connection, unique in the hive and never used again.
     pub fn id(self) -> ConnectionId {
-        let (epoch, slot, generation) =
-            with(|core| (core.place.epoch, core.place.slot, core.place.generation))
-                .unwrap_or_default();
-        ConnectionId {
-            epoch,
-            slot,
-            generation,
-            sequence: self.key.seq,
-        }
+        with(|core| core.place.process.connection(self.key.seq)).unwrap_or_default()
     }
 
     pub(crate) fn counter(self, which: impl FnOnce(&Entry) -> u64) -> u64 {
@@ -174,24 +167,5 @@ impl<P> Hash for Handle<P> {
 impl<P> fmt::Debug for Handle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Handle({})", self.key.seq)
-    }
-}
-
-/// Names a connection in the whole hive. No id of a past process, and none of a past connection, ever comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    epoch: u32,
-    slot: u16,
-    generation: u32,
-    sequence: u64,
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:08x}-{}-{}-{}",
-            self.epoch, self.slot, self.generation, self.sequence
-        )
     }
 }

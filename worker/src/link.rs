@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use workhive_ipc::route::Process;
 use workhive_ipc::{ListenOutcome, Received, ToMaster, ToWorker, WorkerEnd};
 
 use crate::Address;
@@ -17,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(crate) struct Link {
     end: WorkerEnd,
     /// What came while we waited for something else.
-    early: VecDeque<ToWorker>,
+    early: VecDeque<(ToWorker, Option<OwnedFd>)>,
     next_id: u32,
     /// The application has asked for the end of this process.
     pub(crate) stop_requested: bool,
@@ -32,6 +33,12 @@ pub(crate) enum Order {
     Stop,
     Drain(Duration),
     Reload,
+    /// This is the stream to the router from now on.
+    Router(OwnedFd),
+    /// For the router: the stream to a process.
+    Adopt(Process, OwnedFd),
+    /// For the router: a process has ended.
+    Ended(Process),
     /// The master has died.
     Orphaned,
 }
@@ -71,15 +78,15 @@ impl Link {
     /// The next order, without waiting.
     pub(crate) fn next(&mut self) -> Option<Order> {
         loop {
-            let message = match self.early.pop_front() {
-                Some(message) => message,
+            let (message, fd) = match self.early.pop_front() {
+                Some(early) => early,
                 None if std::mem::take(&mut self.ended_early) => {
                     self.closed = true;
                     return Some(Order::Orphaned);
                 }
                 None if self.closed => return None,
                 None => match self.end.recv() {
-                    Ok(Received::Message(message, _socket)) => message,
+                    Ok(Received::Message(message, fd)) => (message, fd),
                     Ok(Received::Empty) => return None,
                     Ok(Received::Closed) => {
                         self.closed = true;
@@ -102,6 +109,17 @@ impl Link {
                     // An answer that came after we had given up on it: its socket is closed here.
                     log::debug!("a late answer to request {id} is dropped");
                 }
+                ToWorker::Router => {
+                    if let Some(fd) = fd {
+                        return Some(Order::Router(fd));
+                    }
+                }
+                ToWorker::Link { process } => {
+                    if let Some(fd) = fd {
+                        return Some(Order::Adopt(process, fd));
+                    }
+                }
+                ToWorker::Ended { process } => return Some(Order::Ended(process)),
             }
         }
     }
@@ -166,7 +184,7 @@ impl Link {
                         }),
                     };
                 }
-                Ok(Received::Message(message, _)) => self.early.push_back(message),
+                Ok(Received::Message(message, fd)) => self.early.push_back((message, fd)),
                 Ok(Received::Empty) if !left.is_zero() => {}
                 Ok(Received::Empty) => {
                     return Err(no_master(address, format!("none within {ANSWER:?}")));

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use workhive_ipc::ToMaster;
+use workhive_ipc::{ToMaster, route};
 use workhive_protocols::Protocol;
 
 use crate::core::with;
@@ -69,7 +69,11 @@ impl<'a, S: 'static> Process<'a, S> {
                 slot: 0,
                 generation: 0,
                 count: 0,
-                epoch: 0,
+                process: route::Process {
+                    epoch: 0,
+                    slot: 0,
+                    generation: 0,
+                },
                 alone: false,
             })
         })

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use workhive_ipc::{Row, WorkerEnd};
+use workhive_ipc::{Row, WorkerEnd, route};
 
 use crate::Address;
 
@@ -20,8 +20,8 @@ pub struct Place {
     pub generation: u32,
     /// How many places the group has.
     pub count: u16,
-    /// Random number of this run of the hive; part of every connection id.
-    pub epoch: u32,
+    /// Its name in routing; part of every connection id.
+    pub process: route::Process,
     /// True if this is the only worker process of the hive: routing by uid then happens inside it.
     pub alone: bool,
 }
@@ -78,6 +78,9 @@ pub struct Seat {
     pub row: Row,
     /// How long a drain may take when nobody says otherwise (the master died, or the process got SIGTERM).
     pub drain: Duration,
+    /// Where programs of this machine reach the router: a listening Unix socket, non-blocking and close-on-exec. For
+    /// the process that has the router in it, and no other.
+    pub clients: Option<OwnedFd>,
 }
 
 /// What a process of a group does, from its first instruction after the fork to its exit code.

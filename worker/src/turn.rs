@@ -252,6 +252,7 @@ impl Loop {
                 Order::Stop => self.stop = true,
                 Order::Drain(window) => drain::start(window, &mut |key| connected(key, state)),
                 Order::Reload => reload(state),
+                Order::Router(_) | Order::Adopt(..) | Order::Ended(_) => {}
                 Order::Orphaned => {
                     log::warn!("the master is gone: draining");
                     drain::start(self.drain, &mut |key| connected(key, state));

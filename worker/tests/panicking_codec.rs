@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use workhive_ipc::route::Process;
 use workhive_ipc::{StatsPage, pair};
 use workhive_protocols::{
     EncodeError, Event, Message, NoOpening, Protocol, ProtocolError, Step, Wire,
@@ -91,7 +92,11 @@ fn only_the_connection_whose_codec_panics_ends() {
                 slot: 0,
                 generation: 0,
                 count: 1,
-                epoch: 1,
+                process: Process {
+                    epoch: 1,
+                    slot: 0,
+                    generation: 0,
+                },
                 alone: true,
             },
             listener: Some(Inherited {
@@ -102,6 +107,7 @@ fn only_the_connection_whose_codec_panics_ends() {
             control,
             row: page.row(0).expect("the row"),
             drain: Duration::from_secs(10),
+            clients: None,
         })
     });
     let connect = || {

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use bincode::{Decode, Encode};
 
-/// A process of the hive: what fills a slot, for the `generation`th time, in the hive's life `epoch`.
+/// A process of the hive, as routing names it.
 ///
 /// The slot counts over the whole hive, not within a group: it is the number of the process's row in the stats page.
-/// Two generations of one slot can be alive at the same time, while the older one drains.
+/// The generation counts over the whole hive too: every process of it has a larger one than those started before.
 ///
 /// ```
 /// use workhive_ipc::route::Process;
@@ -17,13 +17,13 @@ use bincode::{Decode, Encode};
 /// assert_eq!(process.to_string(), "00000bee-2-7");
 /// assert_eq!(process.connection(9).process(), process);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Process {
     /// Random, one for each start of the hive.
     pub epoch: u32,
-    /// Which place.
+    /// Its row in the stats page.
     pub slot: u16,
-    /// How often the place had been filled before, at least within this epoch.
+    /// Larger than that of every process started before.
     pub generation: u32,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Process {
 /// assert_eq!("00000bee-2-7-9".parse(), Ok(id));
 /// assert!("00000bee-2-7".parse::<ConnectionId>().is_err());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct ConnectionId {
     epoch: u32,
     slot: u16,
