@@ -53,8 +53,9 @@ fn drain(core: &mut Core, link: LinkId, agent: &mut Agent<u64>) {
 fn a_push_costs() -> Result<(), BenchError> {
     let now = Instant::now();
     for outcome in [false, true] {
-        let mut core = Core::new(1, CoreConfig::default());
-        let (sender, owner) = (core.connect(), core.connect());
+        let mut core = Core::new(process(0), CoreConfig::default());
+        let sender = core.connect_process(process(0), now);
+        let owner = core.connect_process(process(1), now);
         let mut from: Agent<u64> = Agent::worker(process(0), AgentConfig::default());
         let mut to: Agent<u64> = Agent::worker(process(1), AgentConfig::default());
         from.connected(now);
@@ -117,7 +118,7 @@ fn a_push_costs() -> Result<(), BenchError> {
 
 fn a_room_and_a_resync_cost() -> Result<(), BenchError> {
     let now = Instant::now();
-    let mut core = Core::new(1, CoreConfig::default());
+    let mut core = Core::new(process(0), CoreConfig::default());
     let mut agents: Vec<(LinkId, Agent<u64>)> = Vec::new();
     for slot in 0..4 {
         let mut agent = Agent::worker(process(slot), AgentConfig::default());
@@ -129,7 +130,7 @@ fn a_room_and_a_resync_cost() -> Result<(), BenchError> {
         for key in 0..500 {
             agent.join(key, b"room").map_err(refused)?;
         }
-        agents.push((core.connect(), agent));
+        agents.push((core.connect_process(process(slot), now), agent));
     }
     let began = Instant::now();
     for (link, agent) in &mut agents {

@@ -21,14 +21,26 @@ fn process(number: u8) -> Process {
     }
 }
 
+/// Processes with a smaller generation may have connections when they are connected.
+const ROUTER: Process = Process {
+    epoch: 1,
+    slot: 9,
+    generation: 1,
+};
+
 struct Side {
     link: LinkId,
     decoder: Decoder,
 }
 
-fn connect(core: &mut Core) -> Side {
+fn connect(core: &mut Core, number: u8, now: Instant) -> Side {
+    let link = if number % 4 == 3 {
+        core.connect_client()
+    } else {
+        core.connect_process(process(number / 4), now)
+    };
     Side {
-        link: core.connect(),
+        link,
         decoder: Decoder::new(Direction::FromRouter, 1 << 20),
     }
 }
@@ -57,8 +69,10 @@ fuzz_target!(|data: &[u8]| {
         ..CoreConfig::default()
     };
     let mut now = Instant::now();
-    let mut core = Core::new(1, config);
-    let mut sides: Vec<Side> = (0..LINKS).map(|_| connect(&mut core)).collect();
+    let mut core = Core::new(ROUTER, config);
+    let mut sides: Vec<Side> = [0, 4, 19, 12]
+        .map(|number| connect(&mut core, number, now))
+        .into();
     let mut rest = data;
     while let [which, what, length, tail @ ..] = rest {
         let (bytes, tail) = tail.split_at(usize::from(*length).min(tail.len()));
@@ -94,7 +108,7 @@ fuzz_target!(|data: &[u8]| {
             }
             7 => {
                 core.closed(link, now);
-                sides[at] = connect(&mut core);
+                sides[at] = connect(&mut core, *length, now);
             }
             8 => {
                 now += Duration::from_millis(u64::from(*length) * 40);
@@ -113,7 +127,7 @@ fuzz_target!(|data: &[u8]| {
                 drain(&mut core, &mut sides);
                 core.closed(link, now);
                 if let Some(side) = sides.iter_mut().find(|side| side.link == link) {
-                    *side = connect(&mut core);
+                    *side = connect(&mut core, *length, now);
                 }
             }
         }

@@ -147,9 +147,8 @@ fn names_are_any_bytes_of_the_right_length() {
 
 #[test]
 fn misuse_ends_that_link_with_a_reason_and_nothing_else() {
-    let hello = ToRouter::Hello {
-        process: process(7, 1),
-    };
+    let who = process(7, 2);
+    let hello = ToRouter::Hello { process: who };
     let synced = ToRouter::Synced { seq: 5 };
     let add = |seq, name| ToRouter::Add {
         seq,
@@ -157,23 +156,16 @@ fn misuse_ends_that_link_with_a_reason_and_nothing_else() {
         name,
         single: None,
     };
-    let push = |reason| ToRouter::Push {
+    let closing = |reason| ToRouter::Push {
         id: 1,
         target: Target::All,
         exclude: Vec::new(),
         action: Action::Close { code: 1, reason },
     };
     let long = "x".repeat(256);
-    let wrong = ToRouter::Hello {
-        process: Process {
-            epoch: 9,
-            ..process(7, 1)
-        },
-    };
     let cases: Vec<(Vec<&ToRouter<'_>>, Misuse)> = vec![
         (vec![&synced], Misuse::Hello),
         (vec![&hello, &hello], Misuse::Hello),
-        (vec![&wrong], Misuse::OtherEpoch(9)),
         (vec![&hello, &synced, &synced], Misuse::Order),
     ];
     let adds = [
@@ -182,7 +174,7 @@ fn misuse_ends_that_link_with_a_reason_and_nothing_else() {
         add(7, b""),
         add(7, long.as_bytes()),
     ];
-    let close = push(&long);
+    let close = closing(&long);
     let client = ToRouter::HelloClient;
     let more: Vec<(Vec<&ToRouter<'_>>, Misuse)> = vec![
         (vec![&hello, &adds[0]], Misuse::Order),
@@ -193,59 +185,91 @@ fn misuse_ends_that_link_with_a_reason_and_nothing_else() {
         (vec![&hello, &synced, &adds[2]], Misuse::Name),
         (vec![&hello, &synced, &adds[3]], Misuse::Name),
         (vec![&hello, &synced, &close], Misuse::Name),
-        (vec![&client, &adds[0]], Misuse::NotAWorker),
     ];
-    let mut raw: Vec<(Vec<u8>, Misuse)> = Vec::new();
-    for (messages, misuse) in cases.into_iter().chain(more) {
+    let cases = (cases.into_iter().chain(more)).map(|(said, misuse)| (Some(who), said, misuse));
+    let of_a_client = (None, vec![&client, &adds[0]], Misuse::NotAWorker);
+    let mut raw: Vec<(Option<Process>, Vec<u8>, Misuse)> = Vec::new();
+    for (link, messages, misuse) in cases.chain([of_a_client]) {
         let mut wire = Vec::new();
         for message in messages {
             message.append(b"", &mut wire).unwrap();
         }
-        raw.push((wire, misuse));
+        raw.push((link, wire, misuse));
     }
     raw.push((
+        None,
         b"GET / HTTP/1.1\r\n".to_vec(),
         Misuse::Frame(FrameError::NotAFrame(*b"GE")),
     ));
     raw.push((
+        Some(who),
         b"WR\x01\x01\x01\0\0\0\0\0\0\0\x63".to_vec(),
         Misuse::Frame(FrameError::Body),
     ));
+    for (process, wire, expected) in raw {
+        says_and_is_sent_away(process, &wire, expected);
+    }
+}
+
+/// On a link of this process, or of a client, somebody says this.
+fn says_and_is_sent_away(process: Option<Process>, wire: &[u8], expected: Misuse) {
     let mut net = hive();
     bind(&mut net, A, 1, b"u");
     net.settle();
-    for (wire, expected) in raw {
-        let now = net.now;
-        let core = net.core();
-        let link = core.connect();
-        core.receive(link, &wire, now);
-        let event = std::iter::from_fn(|| core.next_event()).last();
-        let Some(CoreEvent::Ended { reason, .. }) = event else {
-            panic!("{expected} should end the link");
-        };
-        assert_eq!(reason, expected);
-        // The other side is told why.
-        let mut decoder = Decoder::new(Direction::FromRouter, 0);
-        decoder.feed(core.output(link));
-        let frame = decoder.next_frame().unwrap().unwrap();
-        let bye = FromRouter::from_body(frame.body).unwrap();
-        let text = expected.to_string();
-        assert_eq!(bye, FromRouter::Bye { reason: &text });
-        // And is not heard any more.
-        core.receive(link, b"whatever", now);
-        core.closed(link, now);
-        core.receive(link, b"whatever", now);
-        assert_eq!(core.next_event(), None);
-        assert_eq!(core.processes().count(), 3);
-    }
+    let now = net.now;
+    let core = net.core();
+    let link = match process {
+        Some(process) => core.connect_process(process, now),
+        None => core.connect_client(),
+    };
+    core.receive(link, wire, now);
+    let event = std::iter::from_fn(|| core.next_event()).last();
+    let ended = CoreEvent::Ended {
+        link,
+        process,
+        reason: expected,
+    };
+    assert_eq!(event, Some(ended));
+    // The other side is told why.
+    let mut decoder = Decoder::new(Direction::FromRouter, 0);
+    decoder.feed(core.output(link));
+    let frame = decoder.next_frame().unwrap().unwrap();
+    let bye = FromRouter::from_body(frame.body).unwrap();
+    let text = expected.to_string();
+    assert_eq!(bye, FromRouter::Bye { reason: &text });
+    // And is not heard any more.
+    core.receive(link, b"whatever", now);
+    core.closed(link, now);
+    core.receive(link, b"whatever", now);
+    assert_eq!(core.next_event(), None);
+    assert_eq!(core.processes().count(), 3);
+    assert!(core.is_complete());
     net.take();
-    push_and_expect_one(&mut net);
+    push(&mut net, B, message(Target::Uid(b"u"), b"m"));
+    net.settle();
+    assert_eq!(outcomes(&mut net), [delivered(1)]);
 }
 
-fn push_and_expect_one(net: &mut Net) {
-    push(net, B, message(Target::Uid(b"u"), b"m"));
-    net.settle();
-    assert_eq!(outcomes(net), [delivered(1)]);
+#[test]
+fn only_the_process_for_which_a_link_was_made_says_hello_on_it() {
+    let (who, other) = (process(7, 2), process(7, 3));
+    let stranger = Process { epoch: 9, ..who };
+    let hello = |process| {
+        let mut wire = Vec::new();
+        let hello = process.map_or(ToRouter::HelloClient, |process| ToRouter::Hello { process });
+        hello.append(b"", &mut wire).unwrap();
+        wire
+    };
+    for said in [Some(other), Some(stranger), None] {
+        let misuse = Misuse::OtherProcess {
+            expected: who,
+            said,
+        };
+        says_and_is_sent_away(Some(who), &hello(said), misuse);
+    }
+    says_and_is_sent_away(None, &hello(Some(who)), Misuse::NotAProcess(who));
+    let of_another_hive = Misuse::OtherEpoch(9);
+    says_and_is_sent_away(Some(stranger), &hello(Some(stranger)), of_another_hive);
 }
 
 #[test]
@@ -253,7 +277,7 @@ fn a_second_link_of_the_same_process_replaces_the_first() {
     let mut net = hive();
     let now = net.now;
     let core = net.core();
-    let link = core.connect();
+    let link = core.connect_process(A, now);
     let mut wire = Vec::new();
     ToRouter::Hello { process: A }
         .append(b"", &mut wire)
@@ -283,7 +307,7 @@ fn a_stale_route_is_removed_unless_it_is_newer() {
     let mut net = Net::new();
     let now = net.now;
     let core = net.core();
-    let link = core.connect();
+    let link = core.connect_process(A, now);
     let mut wire = Vec::new();
     let add = |seq| ToRouter::Add {
         seq,
@@ -329,7 +353,7 @@ fn a_process_that_never_reads_loses_its_link_and_nobody_else_notices() {
     net.capacity = 0;
     // A asks and asks, and reads no answer.
     let now = net.now;
-    let link = net.core().connect();
+    let link = net.core().connect_client();
     let mut wire = Vec::new();
     ToRouter::HelloClient.append(b"", &mut wire).unwrap();
     for id in 1..1000 {

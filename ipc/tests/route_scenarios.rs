@@ -429,8 +429,8 @@ fn a_report_for_an_old_router_is_not_taken_for_one_for_the_new() {
     let mut receipts = Vec::new();
     for _ in 0..2 {
         // Each router counts anew, so both deliveries have the same number.
-        let mut core = Core::new(net::EPOCH, CoreConfig::default());
-        let link = core.connect();
+        let mut core = Core::new(process(9, 0), CoreConfig::default());
+        let link = core.connect_process(A, now);
         agent.connected(now);
         let push = message(Target::All, b"m").with_outcome();
         agent.push(push, now).unwrap();
@@ -497,4 +497,147 @@ fn a_hive_of_one_process_needs_no_socket() {
             (vec![], vec![])
         ]
     );
+}
+
+#[test]
+fn a_process_that_has_not_finished_starting_delays_no_push() {
+    let mut net = hive();
+    bind(&mut net, A, 1, b"u");
+    net.settle();
+    net.take();
+    let young = process(5, 2);
+    let now = net.now;
+    let link = net.core().connect_process(young, now);
+    for (target, reached) in [
+        (Target::Uid(b"u"), 1),
+        (Target::Uid(b"nobody"), 0),
+        (Target::All, 1),
+        (Target::Connection(young.connection(1)), 0),
+    ] {
+        push(&mut net, B, message(target, b"m"));
+        net.settle();
+        assert_eq!(outcomes(&mut net), [delivered(reached)]);
+    }
+    assert!(net.core().is_complete());
+    // It takes its time, and then it is there.
+    net.advance(Duration::from_secs(100));
+    let mut agent: Agent<u64> = Agent::worker(young, AgentConfig::default());
+    agent.connected(now);
+    let now = net.now;
+    net.core().receive(link, agent.output(), now);
+    assert_eq!(net.core().processes().count(), 4);
+    let events: Vec<_> = std::iter::from_fn(|| net.core().next_event()).collect();
+    assert!(matches!(events[..], [CoreEvent::Joined { .. }]));
+    assert_eq!(net.events, []);
+}
+
+#[test]
+fn after_a_router_restart_only_processes_that_are_older_than_it_are_waited_for() {
+    let mut net = hive();
+    bind(&mut net, A, 1, b"u");
+    net.settle();
+    net.take();
+    net.stall(A, true);
+    net.crash_router();
+    net.start_router();
+    let now = net.now;
+    let young = process(5, net.generation + 1);
+    net.core().connect_process(young, now);
+    net.settle();
+    push(&mut net, B, message(Target::Uid(b"u"), b"1"));
+    push(&mut net, B, message(Target::Uid(b"nobody"), b"2"));
+    net.settle();
+    assert_eq!(outcomes(&mut net), []);
+    net.stall(A, false);
+    net.settle();
+    assert_eq!(outcomes(&mut net), [delivered(1), delivered(0)]);
+    let recovered = |event: &CoreEvent| matches!(event, CoreEvent::Recovered { .. });
+    assert!(net.events.iter().any(recovered) && net.core().is_complete());
+}
+
+#[test]
+fn a_process_that_is_given_a_new_link_by_the_same_router_still_has_what_it_had() {
+    let now = std::time::Instant::now();
+    let mut core = Core::new(process(9, 0), CoreConfig::default());
+    let (first, asker) = (core.connect_process(A, now), core.connect_process(B, now));
+    let mut agent: Agent<u64> = Agent::worker(A, AgentConfig::default());
+    let mut other: Agent<u64> = Agent::worker(B, AgentConfig::default());
+    agent.open(1);
+    agent.bind(1, b"u", false).unwrap();
+    let carry = |core: &mut Core, link, agent: &mut Agent<u64>| {
+        core.receive(link, agent.output(), now);
+        agent.sent(agent.output().len());
+        let bytes = core.output(link).len();
+        agent.receive(core.output(link));
+        core.sent(link, bytes);
+        let mut outcomes = Vec::new();
+        let mut receipts = Vec::new();
+        while let Some(event) = agent.poll() {
+            match event {
+                Event::Outcome { outcome, .. } => outcomes.push(outcome),
+                Event::Deliver { receipt, .. } => receipts.push(receipt),
+                _ => {}
+            }
+        }
+        for receipt in receipts {
+            agent.report(receipt, 1, 0);
+        }
+        outcomes
+    };
+    agent.connected(now);
+    other.connected(now);
+    carry(&mut core, first, &mut agent);
+    carry(&mut core, asker, &mut other);
+    // The end of the old stream is seen before or after the new one is handed over.
+    let mut last = first;
+    for closed_first in [true, false] {
+        if closed_first {
+            core.closed(last, now);
+            last = core.connect_process(A, now);
+        } else {
+            let next = core.connect_process(A, now);
+            core.closed(last, now);
+            last = next;
+        }
+        let push = message(Target::Uid(b"u"), b"m").with_outcome();
+        other.push(push, now).unwrap();
+        assert_eq!(carry(&mut core, asker, &mut other), []);
+        assert!(!core.is_complete());
+        agent.disconnected();
+        agent.connected(now);
+        while !agent.output().is_empty() {
+            carry(&mut core, last, &mut agent);
+        }
+        let outcomes = carry(&mut core, asker, &mut other);
+        assert_eq!(outcomes, [delivered(1)]);
+        assert!(core.is_complete());
+    }
+}
+
+#[test]
+fn each_process_that_does_not_come_back_has_its_own_grace() {
+    let start = std::time::Instant::now();
+    let later = start + Duration::from_millis(1500);
+    let mut core = Core::new(process(9, 9), CoreConfig::default());
+    core.connect_process(A, start);
+    core.connect_process(B, later);
+    core.tick(start + Duration::from_secs(2));
+    let missing = |process| {
+        Some(CoreEvent::Missing {
+            processes: vec![process],
+        })
+    };
+    assert_eq!(core.next_event(), missing(A));
+    assert_eq!(core.next_deadline(), Some(later + Duration::from_secs(2)));
+    core.tick(later + Duration::from_secs(2));
+    assert_eq!((core.next_event(), core.next_event()), (missing(B), None));
+    // One more, when all of them have passed.
+    core.connect_process(C, later + Duration::from_secs(9));
+    core.tick(later + Duration::from_secs(11));
+    assert_eq!(core.next_event(), missing(C));
+    for process in [A, B, C] {
+        assert!(!core.is_complete());
+        core.ended(process, later);
+    }
+    assert!(core.is_complete());
 }

@@ -1,6 +1,6 @@
 //! The router: knows which process has which uid and room, and takes every push there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::route::awaited::Awaited;
@@ -59,13 +59,14 @@ pub struct LinkId {
 
 /// The router, without its sockets and its clock.
 ///
-/// Its owner tells it what happens ([`connect`](Self::connect), [`receive`](Self::receive),
-/// [`closed`](Self::closed), [`tick`](Self::tick)), then writes the [`output`](Self::output) of every link that
+/// Its owner tells it what happens ([`connect_process`](Self::connect_process),
+/// [`connect_client`](Self::connect_client), [`receive`](Self::receive), [`closed`](Self::closed),
+/// [`tick`](Self::tick)), then writes the [`output`](Self::output) of every link that
 /// [`next_dirty`](Self::next_dirty) names, and acts upon [`next_event`](Self::next_event).
 ///
-/// All it knows is soft state, told by the processes that own the connections. A new one, after a crash, is told
-/// with [`expect`](Self::expect) which processes live: until each of them has said what it has, it gets every push,
-/// so that nothing is answered "offline" out of ignorance.
+/// All it knows is soft state, told by the processes that own the connections. One that was started after a crash of
+/// the one before does not know at first what the processes have that are older than itself: until each of them has
+/// said so, it gets every push, so that nothing is answered "offline" out of ignorance.
 ///
 /// Everything for a uid, a room or all passes through here, and every link is in order: all who receive two pushes
 /// receive them in the same order.
@@ -75,10 +76,10 @@ pub struct LinkId {
 /// use workhive_ipc::route::{Agent, AgentConfig, Core, CoreConfig, Event, Process, Push, Target};
 ///
 /// let now = Instant::now();
-/// let process = Process { epoch: 1, slot: 0, generation: 0 };
-/// let mut core = Core::new(1, CoreConfig::default());
+/// let process = Process { epoch: 1, slot: 0, generation: 2 };
+/// let mut core = Core::new(Process { generation: 1, ..process }, CoreConfig::default());
 /// let mut agent: Agent<u64> = Agent::worker(process, AgentConfig::default());
-/// let link = core.connect();
+/// let link = core.connect_process(process, now);
 /// agent.connected(now);
 ///
 /// agent.open(7);
@@ -102,7 +103,8 @@ pub struct LinkId {
 /// ```
 #[derive(Debug)]
 pub struct Core {
-    pub(super) epoch: u32,
+    /// The process in which it runs.
+    pub(super) process: Process,
     pub(super) config: CoreConfig,
     /// A place is reused, its serial is not.
     links: Vec<Option<LinkState>>,
@@ -110,9 +112,11 @@ pub struct Core {
     pub(super) members: Vec<Option<Member>>,
     /// Exactly the members that are worker processes.
     pub(super) processes: HashMap<Process, MemberId>,
+    /// Processes that have said hello once, until they have ended.
+    pub(super) met: HashSet<Process>,
     /// The worker processes whose tables are not completely known.
     pub(super) unsynced: Vec<MemberId>,
-    /// Since when, and until when, processes are expected to come back.
+    /// Since when processes are expected to come back, and until when the next of them is.
     pub(super) recovery: Option<Recovery>,
     /// Processes that have ended, as the master said, latest last.
     pub(super) ended: VecDeque<Process>,
@@ -141,6 +145,8 @@ pub struct Core {
 pub(super) struct LinkState {
     id: LinkId,
     link: Link,
+    /// Who may say hello on it; None is a client.
+    process: Option<Process>,
     /// None before the first frame, and again once it has ended.
     member: Option<MemberId>,
     dirty: bool,
@@ -153,20 +159,22 @@ pub(super) struct LinkState {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recovery {
     pub(super) began: Instant,
-    /// None when it has passed.
+    /// None when all have passed.
     pub(super) deadline: Option<Instant>,
 }
 
 impl Core {
-    /// A router that knows nothing, for the hive of this epoch.
-    pub fn new(epoch: u32, config: CoreConfig) -> Self {
+    /// A router that knows nothing. The process is the one in which it runs: those with a smaller generation are older
+    /// than it, and may have connections of which they told the router before.
+    pub fn new(process: Process, config: CoreConfig) -> Self {
         Self {
-            epoch,
+            process,
             config,
             links: Vec::new(),
             next_serial: 0,
             members: Vec::new(),
             processes: HashMap::new(),
+            met: HashSet::new(),
             unsynced: Vec::new(),
             recovery: None,
             ended: VecDeque::new(),
@@ -187,8 +195,53 @@ impl Core {
         }
     }
 
-    /// A stream was accepted. Who it is, it will say itself.
-    pub fn connect(&mut self) -> LinkId {
+    /// There is a stream to this worker process. Nobody else may say hello on it.
+    ///
+    /// A process that is younger than this router has nothing until it says so: however long it takes to start, no push
+    /// waits for it. One that may have connections already is [expected](Self::expect): one that is older than this
+    /// router, or that was connected to it before.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use workhive_ipc::route::{Core, CoreConfig, Process};
+    ///
+    /// let router = Process { epoch: 1, slot: 0, generation: 5 };
+    /// let mut core = Core::new(router, CoreConfig::default());
+    /// core.connect_process(Process { epoch: 1, slot: 1, generation: 6 }, Instant::now());
+    /// assert!(core.is_complete());
+    /// core.connect_process(Process { epoch: 1, slot: 2, generation: 3 }, Instant::now());
+    /// assert!(!core.is_complete());
+    /// ```
+    pub fn connect_process(&mut self, process: Process, now: Instant) -> LinkId {
+        let id = self.connect(Some(process));
+        if self.may_have_connections(process) {
+            self.expect(process, now);
+        }
+        id
+    }
+
+    /// A program of this machine has connected, which pushes and asks and has no connections of its own.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use workhive_ipc::route::{Agent, AgentConfig, Core, CoreConfig, Process, Push, Target};
+    ///
+    /// let now = Instant::now();
+    /// let mut core = Core::new(Process::default(), CoreConfig::default());
+    /// let link = core.connect_client();
+    /// let mut client: Agent<u64> = Agent::client(AgentConfig::default());
+    /// client.connected(now);
+    /// client.push(Push::message(Target::All, 0, b"hello").with_outcome(), now)?;
+    /// core.receive(link, client.output(), now);
+    /// assert_eq!(core.next_dirty(), Some(link));
+    /// assert!(!core.output(link).is_empty());
+    /// # Ok::<(), workhive_ipc::route::AgentError>(())
+    /// ```
+    pub fn connect_client(&mut self) -> LinkId {
+        self.connect(None)
+    }
+
+    fn connect(&mut self, process: Option<Process>) -> LinkId {
         let free = self.links.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.links.push(None);
@@ -203,6 +256,7 @@ impl Core {
         self.links[index] = Some(LinkState {
             id,
             link: Link::from_router(self.config.limits),
+            process,
             member: None,
             dirty: false,
             full: false,
@@ -253,9 +307,10 @@ impl Core {
         let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
             return Ok(());
         };
-        match state.member {
+        let (member, expected) = (state.member, state.process);
+        match member {
             Some(member) => self.handle(member, message, frame.payload, now),
-            None => self.introduce(id, &message, now),
+            None => self.introduce(id, expected, &message, now),
         }
     }
 
@@ -295,10 +350,11 @@ impl Core {
         let Some(state) = self.link_mut(id) else {
             return;
         };
-        let (finish, ended) = (state.link.finish(), state.ended);
+        let (finish, ended, process) = (state.link.finish(), state.ended, state.process);
         let member = state.member.take();
         self.links[id.index as usize] = None;
-        let process = member.and_then(|member| self.drop_member(member, now));
+        let lost = member.and_then(|member| self.drop_member(member, now));
+        self.expect_again(lost, now);
         if !ended {
             self.events.push_back(CoreEvent::Left {
                 link: id,
@@ -320,9 +376,13 @@ impl Core {
         state
             .link
             .push_control(&FromRouter::Bye { reason: &text }, b"");
-        let member = state.member.take();
+        let (member, process) = (state.member.take(), state.process);
         self.mark_dirty(id);
-        let process = member.and_then(|member| self.drop_member(member, now));
+        let lost = member.and_then(|member| self.drop_member(member, now));
+        // One that has said hello on another link is about to say there what it has.
+        if reason != Misuse::Replaced {
+            self.expect_again(lost, now);
+        }
         self.counters.ended += 1;
         self.events.push_back(CoreEvent::Ended {
             link: id,
@@ -392,6 +452,24 @@ impl Core {
                 refused: link.link.refused(),
             })
         })
+    }
+
+    /// The links on which this process has said hello, or may still do so.
+    pub(super) fn links_of(&self, process: Process) -> impl Iterator<Item = LinkId> {
+        self.links
+            .iter()
+            .flatten()
+            .filter(move |state| state.process == Some(process) && !state.ended)
+            .map(|state| state.id)
+    }
+
+    /// A process has lost its link: if it has been given another, it lives, and has what it had.
+    fn expect_again(&mut self, process: Option<Process>, now: Instant) {
+        if let Some(process) = process
+            && self.links_of(process).next().is_some()
+        {
+            self.expect(process, now);
+        }
     }
 
     pub(super) fn link_mut(&mut self, id: LinkId) -> Option<&mut LinkState> {

@@ -210,7 +210,7 @@ impl Core {
             }
             return Handed::Queued;
         }
-        let Some(held) = &mut member.held else {
+        let Some(held) = member.held.as_mut().map(|held| &mut held.frames) else {
             return Handed::Lost;
         };
         let before = held.len();

@@ -21,7 +21,7 @@ pub enum CoreEvent {
     Left {
         /// Which.
         link: LinkId,
-        /// Whose, if it is known and no client's.
+        /// Whose, if it is no client's.
         process: Option<Process>,
         /// Set if it was closed in the middle of a frame.
         reason: Option<Misuse>,
@@ -30,7 +30,7 @@ pub enum CoreEvent {
     Ended {
         /// Which.
         link: LinkId,
-        /// Whose, if it is known and no client's.
+        /// Whose, if it is no client's.
         process: Option<Process>,
         /// Why.
         reason: Misuse,
@@ -39,7 +39,7 @@ pub enum CoreEvent {
     Full {
         /// Which.
         link: LinkId,
-        /// Whose, if it is known and no client's.
+        /// Whose, if it is no client's.
         process: Option<Process>,
     },
     /// After a restart, all processes have said what they have, or have ended.
@@ -105,6 +105,15 @@ pub enum Misuse {
     Frame(FrameError),
     /// The first frame was no `Hello` or `HelloClient`, or a second one followed.
     Hello,
+    /// A link that was made for one process, and somebody else says hello on it.
+    OtherProcess {
+        /// Whose link it is.
+        expected: Process,
+        /// Who it is said to be; None is a client.
+        said: Option<Process>,
+    },
+    /// A program that connected as a client says that it is this process of the hive.
+    NotAProcess(Process),
     /// The process is of another start of the hive, or of another hive.
     OtherEpoch(u32),
     /// The process has ended, says the master.
@@ -141,6 +150,15 @@ impl fmt::Display for Misuse {
         match self {
             Self::Frame(error) => error.fmt(f),
             Self::Hello => f.write_str("a link begins with one hello"),
+            Self::OtherProcess { expected, said } => write!(
+                f,
+                "the link was made for process {expected}, and {} says hello on it",
+                Who(*said)
+            ),
+            Self::NotAProcess(said) => write!(
+                f,
+                "it says that it is process {said}, whose link comes from the master"
+            ),
             Self::OtherEpoch(epoch) => write!(f, "the process is of another hive, {epoch:08x}"),
             Self::Ended(process) => write!(f, "process {process} has ended"),
             Self::Replaced => f.write_str("the process has made a new link"),

@@ -49,8 +49,8 @@ pub struct Local<K> {
 impl<K: Key> Local<K> {
     /// The two, connected.
     pub fn new(process: Process, agent: AgentConfig, core: CoreConfig, now: Instant) -> Self {
-        let mut core = Core::new(process.epoch, core);
-        let link = core.connect();
+        let mut core = Core::new(process, core);
+        let link = core.connect_process(process, now);
         let mut agent = Agent::worker(process, agent);
         agent.connected(now);
         Self { core, agent, link }

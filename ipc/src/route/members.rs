@@ -16,13 +16,13 @@ pub(super) struct Member {
     /// None if it is a process that is expected to come back.
     pub(super) link: Option<LinkId>,
     /// Deliveries for it while it has no link. None once that took too long.
-    pub(super) held: Option<Vec<u8>>,
+    pub(super) held: Option<Held>,
     /// The last registration number.
     pub(super) seq: u64,
     /// To be acknowledged when the frames that came together have been handled.
     pub(super) ack_due: Option<u64>,
     pub(super) watches: bool,
-    /// It lived before this router did: what it has is no news.
+    /// It lived before this router did, and was never connected to it: what it has is no news.
     expected: bool,
     /// How many of its pushes and questions are waited for.
     pub(super) waiting: usize,
@@ -32,6 +32,13 @@ pub(super) struct Member {
 pub(super) enum Role {
     Worker { process: Process, synced: bool },
     Client,
+}
+
+/// What waits for a process that is expected to come back.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) frames: Vec<u8>,
+    until: Instant,
 }
 
 impl Member {
@@ -60,8 +67,22 @@ impl Member {
 const ENDED: usize = 1024;
 
 impl Core {
-    /// Says that a process lives, though it is not connected yet: what may be for it is kept until it is, or until
-    /// the grace is over. To be said of every living worker process after the router was restarted.
+    /// Says that a process lives that may have connections, though it has not said hello yet: what may be for it is
+    /// kept until it has, or until the grace is over. [`connect_process`](Self::connect_process) says so by itself, of
+    /// those of whom it has to be said.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use workhive_ipc::route::{Core, CoreConfig, CoreEvent, Process};
+    ///
+    /// let now = Instant::now();
+    /// let process = Process { epoch: 1, slot: 1, generation: 3 };
+    /// let mut core = Core::new(Process { generation: 5, ..process }, CoreConfig::default());
+    /// core.expect(process, now);
+    /// assert!(!core.is_complete());
+    /// core.tick(now + Duration::from_secs(2));
+    /// assert_eq!(core.next_event(), Some(CoreEvent::Missing { processes: vec![process] }));
+    /// ```
     pub fn expect(&mut self, process: Process, now: Instant) {
         if self.processes.contains_key(&process) {
             return;
@@ -71,13 +92,28 @@ impl Core {
             synced: false,
         };
         let mut member = Member::new(role, None);
-        member.held = Some(Vec::new());
-        member.expected = true;
-        self.add_member(member);
-        self.recovery.get_or_insert(Recovery {
-            began: now,
-            deadline: Some(now + self.config.grace),
+        let until = now + self.config.grace;
+        member.held = Some(Held {
+            frames: Vec::new(),
+            until,
         });
+        member.expected = !self.met.contains(&process);
+        self.add_member(member);
+        self.recovery
+            .get_or_insert(Recovery {
+                began: now,
+                deadline: None,
+            })
+            .deadline
+            .get_or_insert(until);
+    }
+
+    /// Whether a process that has just been given a link may have connections of which this router does not know.
+    pub(super) fn may_have_connections(&self, process: Process) -> bool {
+        let is_older = process.generation < self.process.generation;
+        process.epoch == self.process.epoch
+            && (is_older || self.met.contains(&process))
+            && !self.ended.contains(&process)
     }
 
     /// Says that a process has ended. One that was expected is expected no longer. One that has a link loses it when
@@ -87,12 +123,13 @@ impl Core {
             self.ended.pop_front();
         }
         self.ended.push_back(process);
-        let Some(&id) = self.processes.get(&process) else {
-            return;
-        };
-        if self.member(id).is_some_and(|member| member.link.is_some()) {
+        self.met.remove(&process);
+        if self.links_of(process).next().is_some() {
             self.closing.push_back((now + self.config.grace, process));
-        } else {
+        }
+        if let Some(&id) = self.processes.get(&process)
+            && self.member(id).is_some_and(|member| member.link.is_none())
+        {
             self.drop_member(id, now);
             self.check_recovery(now);
         }
@@ -103,8 +140,7 @@ impl Core {
             && at <= now
         {
             self.closing.pop_front();
-            let id = self.processes.get(&process).copied();
-            if let Some(link) = id.and_then(|id| self.member(id)?.link) {
+            for link in self.links_of(process).collect::<Vec<_>>() {
                 self.end(link, Misuse::Ended(process), now);
             }
         }
@@ -145,6 +181,7 @@ impl Core {
     pub(super) fn introduce(
         &mut self,
         link: LinkId,
+        expected: Option<Process>,
         message: &ToRouter<'_>,
         now: Instant,
     ) -> Result<(), Misuse> {
@@ -153,6 +190,13 @@ impl Core {
             ToRouter::HelloClient => None,
             _ => return Err(Misuse::Hello),
         };
+        match (expected, process) {
+            (Some(expected), said) if said != Some(expected) => {
+                return Err(Misuse::OtherProcess { expected, said });
+            }
+            (None, Some(said)) => return Err(Misuse::NotAProcess(said)),
+            _ => {}
+        }
         let id = match process {
             None => self.add_member(Member::new(Role::Client, Some(link))),
             Some(process) => self.welcome(link, process, now)?,
@@ -170,7 +214,7 @@ impl Core {
         process: Process,
         now: Instant,
     ) -> Result<Option<MemberId>, Misuse> {
-        if process.epoch != self.epoch {
+        if process.epoch != self.process.epoch {
             return Err(Misuse::OtherEpoch(process.epoch));
         }
         if self.ended.contains(&process) {
@@ -182,13 +226,17 @@ impl Core {
             };
             let Some(old) = member.link else {
                 member.link = Some(link);
-                let held = member.held.take().unwrap_or_default();
-                self.queue_encoded(link, &held);
+                let held = member.held.take();
+                self.met.insert(process);
+                if let Some(held) = held {
+                    self.queue_encoded(link, &held.frames);
+                }
                 return Ok(Some(id));
             };
-            // It would not have made a second link had it not lost the first.
+            // It would not have asked for a second link had it not lost the first.
             self.end(old, Misuse::Replaced, now);
         }
+        self.met.insert(process);
         let role = Role::Worker {
             process,
             synced: false,
@@ -478,20 +526,25 @@ impl Core {
         if recovery.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
-        self.recovery = Some(Recovery {
-            deadline: None,
-            ..recovery
-        });
+        let mut deadline = None;
         let mut processes = Vec::new();
         for id in self.unsynced.clone() {
             let Some(member) = self.member_mut(id) else {
                 continue;
             };
-            if member.held.take().is_some() {
+            let Some(held) = &member.held else { continue };
+            if held.until > now {
+                deadline = deadline.into_iter().chain([held.until]).min();
+            } else {
+                member.held = None;
                 processes.extend(member.process());
                 self.forget_owner(id);
             }
         }
+        self.recovery = Some(Recovery {
+            deadline,
+            ..recovery
+        });
         if !processes.is_empty() {
             self.events.push_back(CoreEvent::Missing { processes });
         }

@@ -18,6 +18,13 @@ use workhive_ipc::route::{
 
 pub(crate) const EPOCH: u32 = 0xbee;
 
+/// The first one, older than all others.
+const ROUTER: Process = Process {
+    epoch: EPOCH,
+    slot: u16::MAX,
+    generation: 0,
+};
+
 pub(crate) struct Net {
     pub(crate) now: Instant,
     pub(crate) core: Option<Core>,
@@ -28,6 +35,8 @@ pub(crate) struct Net {
     /// Bytes that a pipe holds in one direction.
     pub(crate) capacity: usize,
     serials: u64,
+    /// The largest that a process or a router has had.
+    pub(crate) generation: u32,
     /// What the processes have heard, oldest first.
     pub(crate) got: Vec<(Option<Process>, Got)>,
     pub(crate) events: Vec<CoreEvent>,
@@ -53,6 +62,8 @@ pub(crate) struct Pipe {
     up: VecDeque<u8>,
     down: VecDeque<u8>,
     worker_open: bool,
+    /// The process has been given its end, and uses it.
+    taken: bool,
     /// The process neither reads nor writes, as one that is stopped.
     pub(crate) stalled: bool,
 }
@@ -98,13 +109,14 @@ impl Net {
     pub(crate) fn with(core_config: CoreConfig, agent_config: AgentConfig) -> Self {
         Self {
             now: Instant::now(),
-            core: Some(Core::new(EPOCH, core_config)),
+            core: Some(Core::new(ROUTER, core_config)),
             core_config,
             agent_config,
             workers: Vec::new(),
             pipes: Vec::new(),
             capacity: 64 * 1024,
             serials: 0,
+            generation: 0,
             got: Vec::new(),
             events: Vec::new(),
             lost: Vec::new(),
@@ -115,6 +127,7 @@ impl Net {
 
     /// Starts a worker process. It connects if there is a router.
     pub(crate) fn start(&mut self, process: Process) {
+        self.generation = self.generation.max(process.generation);
         let agent = Agent::worker(process, self.agent_config);
         self.add(Some(process), agent);
     }
@@ -153,17 +166,35 @@ impl Net {
         (self.workers.iter()).any(|worker| worker.process == Some(process))
     }
 
+    /// The process takes the pipe that waits for it, or a new one.
     fn connect(&mut self, serial: u64) {
-        let Some(core) = &mut self.core else { return };
+        if !self.pipes.iter().any(|pipe| pipe.worker == serial) {
+            self.link(serial);
+        }
         let worker = (self.workers.iter_mut()).find(|worker| worker.serial == serial);
+        let pipe = self.pipes.iter_mut().find(|pipe| pipe.worker == serial);
+        if let (Some(worker), Some(pipe)) = (worker, pipe) {
+            worker.agent.connected(self.now);
+            pipe.taken = true;
+        }
+    }
+
+    /// Makes a pipe, and gives the router its end.
+    fn link(&mut self, serial: u64) {
+        let Some(core) = &mut self.core else { return };
+        let worker = self.workers.iter().find(|worker| worker.serial == serial);
         let Some(worker) = worker else { return };
-        worker.agent.connected(self.now);
+        let link = match worker.process {
+            Some(process) => core.connect_process(process, self.now),
+            None => core.connect_client(),
+        };
         self.pipes.push(Pipe {
             worker: serial,
-            link: Some(core.connect()),
+            link: Some(link),
             up: VecDeque::new(),
             down: VecDeque::new(),
             worker_open: true,
+            taken: false,
             stalled: false,
         });
     }
@@ -192,22 +223,30 @@ impl Net {
             pipe.link = None;
             pipe.up.clear();
         }
-        self.pipes.retain(|pipe| pipe.worker_open);
+        self.pipes.retain(|pipe| pipe.worker_open && pipe.taken);
     }
 
-    /// The router is started again, and told who lives. Those who have noticed that the old one died connect at once.
+    /// The router is started again, with a pipe to each process. Those who have noticed that the old one died take
+    /// theirs at once.
     pub(crate) fn start_router(&mut self) {
-        let mut core = Core::new(EPOCH, self.core_config);
-        for worker in &self.workers {
-            if let Some(process) = worker.process {
-                core.expect(process, self.now);
-            }
-        }
-        self.core = Some(core);
-        let serials: Vec<u64> = self.workers.iter().map(|worker| worker.serial).collect();
-        for serial in serials {
-            if !self.pipes.iter().any(|pipe| pipe.worker == serial) {
+        self.generation += 1;
+        let router = Process {
+            generation: self.generation,
+            ..ROUTER
+        };
+        self.core = Some(Core::new(router, self.core_config));
+        let all: Vec<_> = (self.workers.iter())
+            .map(|worker| (worker.serial, worker.process.is_some()))
+            .collect();
+        for (serial, is_process) in all {
+            let old = self.pipes.iter().find(|pipe| pipe.worker == serial);
+            let stalled = old.map(|pipe| pipe.stalled);
+            if stalled.is_none() {
                 self.connect(serial);
+            } else if is_process {
+                self.link(serial);
+                let pipe = self.pipes.last_mut().expect("just made");
+                pipe.stalled = stalled == Some(true);
             }
         }
     }
@@ -239,7 +278,7 @@ impl Net {
 
     pub(crate) fn worker_write(&mut self, pipe: usize, most: usize) -> bool {
         let pipe = &mut self.pipes[pipe];
-        if pipe.stalled || pipe.link.is_none() {
+        if pipe.stalled || !pipe.taken || pipe.link.is_none() {
             return false;
         }
         let worker = (self.workers.iter_mut()).find(|worker| worker.serial == pipe.worker);
@@ -293,7 +332,7 @@ impl Net {
 
     pub(crate) fn worker_read(&mut self, index: usize, most: usize) -> bool {
         let pipe = &mut self.pipes[index];
-        if pipe.stalled {
+        if pipe.stalled || !pipe.taken {
             return false;
         }
         let serial = pipe.worker;

@@ -103,7 +103,7 @@ struct Model {
     random: Random,
     step: Step,
     processes: Vec<Process>,
-    generations: Vec<u32>,
+    slots: u16,
     dead: Vec<Process>,
     stalled: BTreeSet<Process>,
     connections: Vec<Connection>,
@@ -153,13 +153,13 @@ impl Model {
         };
         let mut net = Net::with(core, agent);
         net.capacity = [32, 200, 4096][random.below(3)];
-        let slots = 1 + random.below(4);
+        let slots = u16::try_from(1 + random.below(4)).unwrap();
         let mut model = Self {
             net,
             random,
             step: 0,
             processes: Vec::new(),
-            generations: vec![0; slots],
+            slots,
             dead: Vec::new(),
             stalled: BTreeSet::new(),
             connections: Vec::new(),
@@ -181,7 +181,7 @@ impl Model {
             padding: if tight { 600 } else { 3 },
         };
         for slot in 0..slots {
-            model.spawn(u16::try_from(slot).unwrap());
+            model.spawn(slot);
         }
         model.net.agent(model.watcher).watch(true);
         if model.random.one_in(2) {
@@ -192,9 +192,7 @@ impl Model {
     }
 
     fn spawn(&mut self, slot: u16) {
-        let generation = &mut self.generations[usize::from(slot)];
-        *generation += 1;
-        let process = net::process(slot, *generation);
+        let process = net::process(slot, self.net.generation + 1);
         self.processes.push(process);
         self.net.start(process);
     }
@@ -499,8 +497,7 @@ impl Model {
     }
 
     fn respawn(&mut self) {
-        for slot in 0..self.generations.len() {
-            let slot = u16::try_from(slot).unwrap();
+        for slot in 0..self.slots {
             if !self.processes.iter().any(|process| process.slot == slot) {
                 self.spawn(slot);
             }
