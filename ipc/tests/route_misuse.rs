@@ -254,7 +254,7 @@ fn says_and_is_sent_away(process: Option<Process>, wire: &[u8], expected: Misuse
 fn only_the_process_for_which_a_link_was_made_says_hello_on_it() {
     let (who, other) = (process(7, 2), process(7, 3));
     let stranger = Process { epoch: 9, ..who };
-    let hello = |process| {
+    let hello = |process: Option<Process>| {
         let mut wire = Vec::new();
         let hello = process.map_or(ToRouter::HelloClient, |process| ToRouter::Hello { process });
         hello.append(b"", &mut wire).unwrap();
