@@ -344,6 +344,20 @@ impl Core {
         None
     }
 
+    /// Never names this link as dirty: its owner looks by itself.
+    pub(super) fn never_name(&mut self, id: LinkId) {
+        if let Some(state) = self.link_mut(id) {
+            // As if it had been named already, for ever.
+            state.dirty = true;
+        }
+    }
+
+    /// Whether the router has ended this link, or it never was.
+    pub(super) fn has_ended(&self, id: LinkId) -> bool {
+        let state = self.links.get(id.index as usize).and_then(Option::as_ref);
+        state.is_none_or(|state| state.id != id || state.ended)
+    }
+
     /// The other side has closed the link, or it cannot be written to any more. What was known of its process is
     /// forgotten at once.
     pub fn closed(&mut self, id: LinkId, now: Instant) {

@@ -41,6 +41,7 @@ use crate::route::tables::Key;
 /// ```
 #[derive(Debug)]
 pub struct Local<K> {
+    process: Process,
     core: Core,
     agent: Agent<K>,
     link: LinkId,
@@ -48,17 +49,61 @@ pub struct Local<K> {
 
 impl<K: Key> Local<K> {
     /// The two, connected.
+    ///
+    /// See [`Local`] for an example.
     pub fn new(process: Process, agent: AgentConfig, core: CoreConfig, now: Instant) -> Self {
         let mut core = Core::new(process, core);
         let link = core.connect_process(process, now);
+        core.never_name(link);
         let mut agent = Agent::worker(process, agent);
         agent.connected(now);
-        Self { core, agent, link }
+        Self {
+            process,
+            core,
+            agent,
+            link,
+        }
     }
 
     /// The process's side.
     pub fn agent(&mut self) -> &mut Agent<K> {
         &mut self.agent
+    }
+
+    /// The router's side, for links to programs of this machine: they are connected with
+    /// [`Core::connect_client`], and served as those of any router. [`pump`](Self::pump) after what they have said. Of
+    /// the link to this process, [`Core::next_dirty`] says nothing, and what events say of it is only for the log.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use workhive_ipc::route::{Agent, AgentConfig, CoreConfig, Event, Local, Process, Push, Target};
+    ///
+    /// let now = Instant::now();
+    /// let process = Process { epoch: 1, slot: 0, generation: 0 };
+    /// let mut hive = Local::<u64>::new(process, AgentConfig::default(), CoreConfig::default(), now);
+    /// hive.agent().open(7);
+    /// hive.agent().bind(7, b"u1", false)?;
+    /// while hive.pump(now) {
+    ///     while hive.poll().is_some() {}
+    /// }
+    ///
+    /// let mut client: Agent<u64> = Agent::client(AgentConfig::default());
+    /// client.connected(now);
+    /// client.push(Push::message(Target::Uid(b"u1"), 0, b"hello"), now)?;
+    /// let link = hive.core().connect_client();
+    /// hive.core().receive(link, client.output(), now);
+    ///
+    /// let mut delivered = 0;
+    /// while hive.pump(now) {
+    ///     while let Some(event) = hive.poll() {
+    ///         delivered += usize::from(matches!(event, Event::Deliver { .. }));
+    ///     }
+    /// }
+    /// assert_eq!(delivered, 1);
+    /// # Ok::<(), workhive_ipc::route::AgentError>(())
+    /// ```
+    pub fn core(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// The next event of the process's side.
@@ -74,6 +119,13 @@ impl<K: Key> Local<K> {
     /// Carries everything that waits from the one to the other, and back; true if there was anything.
     /// [`poll`](Self::poll) after that, and pump again while it returns true.
     pub fn pump(&mut self, now: Instant) -> bool {
+        if self.core.has_ended(self.link) {
+            // For misuse, as of any process; that it was told. It goes on with a new one.
+            self.core.closed(self.link, now);
+            self.link = self.core.connect_process(self.process, now);
+            self.core.never_name(self.link);
+            self.agent.connected(now);
+        }
         let to_router = self.agent.output().len();
         self.core.receive(self.link, self.agent.output(), now);
         self.agent.sent(to_router);
