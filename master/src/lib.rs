@@ -578,9 +578,10 @@ pub use workhive_protocols::{
     Response, Text, Verdict, WebSocket, WebSocketConfig,
 };
 pub use workhive_worker::{
-    Address, BlockingError, CloseReason, Conn, ConnectionError, ConnectionId, Error, Handle, Hive,
-    Holder, ListenError, Listener, Mailbox, Outcome, Peer, Pending, Place, Process, Program,
-    Result, SendError, TimerId, Uid, UidError,
+    Address, BlockingError, CloseReason, Conn, ConnectionError, ConnectionId, ConnectionIdError,
+    Count, Error, Handle, Hive, Holder, ListenError, Listener, Mailbox, Member, Members, Names,
+    Outcome, Peer, Place, Presence, Process, Program, Result, RouteError, SendError, Session,
+    TimerId, Totals, Uid,
 };
 
 /// What a protocol of one's own is made of, see [`Protocol`], and types that are rarely named.

@@ -176,6 +176,10 @@ pub trait Protocol: Sized + 'static {
     /// otherwise all come back in the same moment (WebSocket).
     const SPREAD: bool = false;
 
+    /// True if a push to all reaches every connection; false if only those that take part in routing, by a uid, a room or
+    /// session data. Can be set for a listener; this is its default.
+    const ROUTED: bool = true;
+
     /// True for a message that is taken even if the send buffer is over its limit. Only for what the peer is waiting
     /// for and what there is at most one of, such as the response to a request: without it the connection would hang.
     fn must_take(message: &Self::Outgoing<'_>) -> bool {
@@ -223,6 +227,21 @@ pub trait Protocol: Sized + 'static {
         Err(EncodeError::Misuse {
             rule: "this protocol cannot carry pushed messages",
         })
+    }
+
+    /// Appends a pushed payload as it is on the wire of every connection, where it is the same for all of them: it is
+    /// then encoded once for all connections of a process, and each is only asked whether it
+    /// [takes it](Protocol::takes_push). The default, `None`, says that [`push`](Protocol::push) is to be called for
+    /// each. After an error nothing was appended.
+    fn shared_push(payload: &Message<'_>, out: &mut Vec<u8>) -> Option<Result<(), EncodeError>> {
+        let (_, _) = (payload, out);
+        None
+    }
+
+    /// Whether a connection takes what [`shared_push`](Protocol::shared_push) has made.
+    fn takes_push(encoder: &Self::Encoder) -> Result<(), EncodeError> {
+        let _ = encoder;
+        Ok(())
     }
 
     /// Appends the application's answer to an [`Event::Opening`]; a refusal also sets [`Wire::flow`].

@@ -136,18 +136,7 @@ impl Protocol for Frame {
         message: Message<'_>,
         wire: &mut Wire<'_>,
     ) -> Result<(), EncodeError> {
-        let bytes = message.as_bytes();
-        let total = bytes.len().saturating_add(PREFIX);
-        let Ok(prefix) = u32::try_from(total) else {
-            return Err(EncodeError::TooLong {
-                len: bytes.len(),
-                max: u32::MAX as usize - PREFIX,
-            });
-        };
-        wire.out.reserve(total);
-        wire.out.extend_from_slice(&prefix.to_be_bytes());
-        wire.out.extend_from_slice(bytes);
-        Ok(())
+        write(message.as_bytes(), wire.out)
     }
 
     fn push(
@@ -158,7 +147,25 @@ impl Protocol for Frame {
         Self::encode(encoder, payload, wire)
     }
 
+    fn shared_push(payload: &Message<'_>, out: &mut Vec<u8>) -> Option<Result<(), EncodeError>> {
+        Some(write(payload.as_bytes(), out))
+    }
+
     fn is_idle(decoder: &FrameDecoder, _encoder: &()) -> bool {
         !decoder.unfinished
     }
+}
+
+fn write(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let total = bytes.len().saturating_add(PREFIX);
+    let Ok(prefix) = u32::try_from(total) else {
+        return Err(EncodeError::TooLong {
+            len: bytes.len(),
+            max: u32::MAX as usize - PREFIX,
+        });
+    };
+    out.reserve(total);
+    out.extend_from_slice(&prefix.to_be_bytes());
+    out.extend_from_slice(bytes);
+    Ok(())
 }

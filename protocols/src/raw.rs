@@ -91,4 +91,9 @@ impl Protocol for Raw {
     ) -> Result<(), EncodeError> {
         Self::encode(encoder, payload, wire)
     }
+
+    fn shared_push(payload: &Message<'_>, out: &mut Vec<u8>) -> Option<Result<(), EncodeError>> {
+        out.extend_from_slice(payload.as_bytes());
+        Some(Ok(()))
+    }
 }

@@ -129,16 +129,7 @@ impl Protocol for Text {
         message: Message<'_>,
         wire: &mut Wire<'_>,
     ) -> Result<(), EncodeError> {
-        let bytes = message.as_bytes();
-        if memchr(b'\n', bytes).is_some() {
-            return Err(EncodeError::Misuse {
-                rule: "a line of the text protocol cannot hold a line feed",
-            });
-        }
-        wire.out.reserve(bytes.len().saturating_add(1));
-        wire.out.extend_from_slice(bytes);
-        wire.out.push(b'\n');
-        Ok(())
+        write(message.as_bytes(), wire.out)
     }
 
     fn push(
@@ -149,9 +140,25 @@ impl Protocol for Text {
         Self::encode(encoder, payload, wire)
     }
 
+    fn shared_push(payload: &Message<'_>, out: &mut Vec<u8>) -> Option<Result<(), EncodeError>> {
+        Some(write(payload.as_bytes(), out))
+    }
+
     fn is_idle(decoder: &TextDecoder, _encoder: &()) -> bool {
         decoder.scanned == 0
     }
+}
+
+fn write(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    if memchr(b'\n', bytes).is_some() {
+        return Err(EncodeError::Misuse {
+            rule: "a line of the text protocol cannot hold a line feed",
+        });
+    }
+    out.reserve(bytes.len().saturating_add(1));
+    out.extend_from_slice(bytes);
+    out.push(b'\n');
+    Ok(())
 }
 
 fn too_long(max: usize) -> ProtocolError {

@@ -12,8 +12,7 @@ use crate::entry::{CloseReason, Key, Peer};
 use crate::error::{BlockingError, Result};
 use crate::handle::Handle;
 use crate::process::Process;
-use crate::routing::Hive;
-use crate::uid::Uid;
+use crate::route::Hive;
 
 /// A connection inside one of its callbacks: protocol `P`, in a worker with state `S`, with data `D` of its own.
 ///
@@ -244,28 +243,9 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
             .map(|(code, reason)| (*code, reason.as_str()))
     }
 
-    /// The hive: push to uids.
+    /// The hive: everybody in it, in whichever process.
     pub fn hive(&self) -> Hive {
         Hive::new()
-    }
-
-    /// The uid that was bound to this connection.
-    pub fn uid(&self) -> Option<Uid> {
-        with(|core| core.entry(self.handle.key())?.uid.clone()).flatten()
-    }
-
-    /// Makes this connection one of those that pushes to `uid` reach. A uid may have any number of connections; a
-    /// connection has one uid. Binding the same uid again changes nothing.
-    ///
-    /// # Errors
-    /// [`UidError`](crate::UidError): the length, another uid, or the connection has ended.
-    pub fn bind_uid(&mut self, uid: impl AsRef<[u8]>) -> Result {
-        Ok(Hive::bind_uid(self.handle.key(), Uid::new(uid)?)?)
-    }
-
-    /// Undoes [`bind_uid`](Self::bind_uid); nothing happens if there is no uid.
-    pub fn unbind_uid(&mut self) {
-        Hive::unbind_uid(self.handle.key());
     }
 }
 

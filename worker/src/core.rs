@@ -21,13 +21,13 @@ use workhive_protocols::{EncodeError, Flow, Goodbye, Message, Wire};
 
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::entry::{AnyEncoder, CloseReason, Entry, Key, Phase, flag};
+use crate::entry::{AnyEncoder, CloseReason, Entry, Key, Phase, SharedPush, flag};
 use crate::error::{ConnectionError, SendError};
 use crate::link::Link;
 use crate::listening::Listening;
 use crate::pool::{Mail, Pool};
 use crate::process::ErasedTask;
-use crate::routing::Routing;
+use crate::route::Routing;
 use crate::seat::Place;
 use crate::timer::{TimerId, Timers};
 use crate::wheel::Wheel;
@@ -186,6 +186,9 @@ impl Core {
             return Err((error, Box::new(entry)));
         }
         self.next_seq += 1;
+        if entry.limits.routed {
+            self.routing.side.agent().open(key);
+        }
         self.entries.insert(entry);
         self.counters.connections += 1;
         self.counters.accepted += 1;
@@ -278,6 +281,18 @@ impl Core {
         })
     }
 
+    /// The same for one of many: what all connections of a protocol get is encoded once.
+    pub(crate) fn push_shared(
+        &mut self,
+        key: Key,
+        payload: &Message<'_>,
+        shared: &mut SharedPush,
+    ) -> Result<(), SendError> {
+        self.send(key, false, |encoder, wire| {
+            encoder.push_shared(payload, shared, wire)
+        })
+    }
+
     /// A buffer for a connection that has none, out of those that others have given back.
     pub(crate) fn spare_buffer(&mut self, key: Key) -> Option<Vec<u8>> {
         let entry = self.entries.get(key.index as usize)?;
@@ -359,13 +374,6 @@ impl Core {
         entry.deadline = self.clock.millis(now + entry.limits.flush_timeout);
         self.leave(key);
         self.mark_dirty(key);
-    }
-
-    /// A connection that ends takes no pushes any more. Its uid stays, for `on_close` to see.
-    fn leave(&mut self, key: Key) {
-        if let Some(uid) = self.entry(key).and_then(|entry| entry.uid.clone()) {
-            self.routing.unbind(&uid, key);
-        }
     }
 
     /// Closes the socket now; what has not been sent is lost.
@@ -566,6 +574,7 @@ impl Core {
             wheel,
             drain,
             self.listening.next_retry(),
+            self.routing.next_deadline(),
         ]
         .into_iter()
         .flatten()

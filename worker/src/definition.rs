@@ -14,10 +14,13 @@ use crate::driver::panic_text;
 use crate::error::{Error, Result};
 use crate::listener::{AnyPlan, Listener, MakeState};
 use crate::process::{Process, guard};
+use crate::route::OnPresence;
 use crate::seat::{Place, Program, Seat};
 use crate::turn::Loop;
+use crate::uid::Uid;
 
 type OnWorker<S> = Box<dyn Fn(&mut Process<'_, S>) -> Result>;
+type OnUid<S> = Box<dyn Fn(&mut Process<'_, S>, &Uid) -> Result>;
 
 /// A group's work, with its types; [`into_program`](Definition::into_program) takes them off.
 ///
@@ -29,6 +32,8 @@ pub struct Definition<P: Protocol, S = (), D = ()> {
     start: Option<OnWorker<S>>,
     stop: Option<OnWorker<S>>,
     reload: Option<OnWorker<S>>,
+    online: Option<OnUid<S>>,
+    offline: Option<OnUid<S>>,
 }
 
 impl<P: Protocol> Definition<P> {
@@ -49,6 +54,8 @@ impl<P: Protocol> Definition<P> {
             start: None,
             stop: None,
             reload: None,
+            online: None,
+            offline: None,
         }
     }
 }
@@ -59,8 +66,9 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
         self,
         make: impl Fn(&Place) -> Result<T> + 'static,
     ) -> Definition<P, T, D> {
+        let misuse = self.has_callbacks();
         let mut listener = self.listener.with_state();
-        if self.start.is_some() || self.stop.is_some() || self.reload.is_some() {
+        if misuse {
             listener.misuse = Some(
                 "state(..) must be called before the callbacks are set: it changes their type",
             );
@@ -71,7 +79,17 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             start: None,
             stop: None,
             reload: None,
+            online: None,
+            offline: None,
         }
+    }
+
+    fn has_callbacks(&self) -> bool {
+        self.start.is_some()
+            || self.stop.is_some()
+            || self.reload.is_some()
+            || self.online.is_some()
+            || self.offline.is_some()
     }
 
     /// Changes the group's own listener.
@@ -85,6 +103,8 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             start: self.start,
             stop: self.stop,
             reload: self.reload,
+            online: self.online,
+            offline: self.offline,
         }
     }
 
@@ -116,6 +136,30 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
         self
     }
 
+    /// Called when a uid gets its first connection in the whole hive: in every process of this group. One that is to do
+    /// something only once asks for `worker.slot() == 0`, or belongs to a group of one process.
+    ///
+    /// It may be told twice while the hive reloads, and what happens while the router is being restarted is not told.
+    /// The uids that were online before this process was, are not told either; [`Hive::uids`](crate::Hive::uids) lists
+    /// them.
+    pub fn on_uid_online(
+        mut self,
+        callback: impl Fn(&mut Process<'_, S>, &Uid) -> Result + 'static,
+    ) -> Self {
+        self.online = Some(Box::new(callback));
+        self
+    }
+
+    /// Called when a uid has had no connection in the whole hive for two seconds, so that a client that comes back, or a
+    /// page that is loaded anew, makes no noise; as [`on_uid_online`](Self::on_uid_online).
+    pub fn on_uid_offline(
+        mut self,
+        callback: impl Fn(&mut Process<'_, S>, &Uid) -> Result + 'static,
+    ) -> Self {
+        self.offline = Some(Box::new(callback));
+        self
+    }
+
     /// The work without its types.
     pub fn into_program(self) -> Program {
         // A forked process runs its copy of the program once; the master never does.
@@ -136,9 +180,17 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             start,
             stop,
             reload,
+            online,
+            offline,
         } = self;
         let place = Rc::new(seat.place);
-        let mut main = match Loop::new(Rc::clone(&place), seat.row, seat.control, seat.drain) {
+        let mut main = match Loop::new(
+            Rc::clone(&place),
+            seat.row,
+            seat.control,
+            seat.drain,
+            seat.clients,
+        ) {
             Ok(main) => main,
             // The link went down with the loop: the master sees the end of file and the exit code.
             Err(error) => {
@@ -146,6 +198,9 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
                 return 1;
             }
         };
+        if online.is_some() || offline.is_some() {
+            watch(online, offline);
+        }
         // In this order, so that nothing is accepted before `on_worker_start` has returned.
         let started = caught("the state", || make_state(&place)).and_then(|mut state| {
             if let Some(callback) = &start {
@@ -180,6 +235,21 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
         drop(install(None));
         0
     }
+}
+
+/// Tells the callbacks of uids that come and go.
+fn watch<S: 'static>(online: Option<OnUid<S>>, offline: Option<OnUid<S>>) {
+    let hook: OnPresence = Rc::new(move |state, uid, is_online| {
+        let (name, callback) = if is_online {
+            ("on_uid_online", &online)
+        } else {
+            ("on_uid_offline", &offline)
+        };
+        if let (Some(callback), Some(state)) = (callback, state.downcast_mut::<S>()) {
+            guard(name, || callback(&mut Process::new(state), uid));
+        }
+    });
+    with(|core| core.routing.watch(hook));
 }
 
 fn accept_from(inherited: crate::Inherited, plan: Rc<dyn AnyPlan>) -> Result {

@@ -9,6 +9,7 @@ use workhive_protocols::Goodbye;
 use crate::core::{Core, find, with};
 use crate::entry::{CloseReason, Key, Phase, flag};
 use crate::listening;
+use crate::route;
 use crate::turn::contained;
 use crate::wheel::NEVER;
 
@@ -78,7 +79,10 @@ pub(crate) fn start(window: Duration, begin: &mut dyn FnMut(Key)) {
     .flatten();
     match first {
         None => return,
-        Some(true) => listening::close_all(begin),
+        Some(true) => {
+            route::drain();
+            listening::close_all(begin);
+        }
         Some(false) => {}
     }
     for key in with(|core| core.keys()).unwrap_or_default() {
@@ -91,6 +95,9 @@ pub(crate) fn start(window: Duration, begin: &mut dyn FnMut(Key)) {
 impl Core {
     fn schedule_goodbye(&mut self, key: Key) {
         let now = self.clock.now();
+        // Alone in its hive, a process that is replaced no longer gets what is pushed to its uids: their clients should
+        // come to the new one soon.
+        let wanted_elsewhere = self.place.alone && self.has_uid(key);
         let Some(drain) = &mut self.drain else {
             return;
         };
@@ -99,9 +106,6 @@ impl Core {
         };
         entry.encoder.drain();
         entry.set(flag::DRAINING);
-        // Alone in its hive, a process that is replaced no longer gets what is pushed to its uids: their clients should
-        // come to the new one soon.
-        let wanted_elsewhere = self.place.alone && entry.uid.is_some();
         let delay = if wanted_elsewhere {
             drain.random.up_to(AT_ONCE)
         } else {

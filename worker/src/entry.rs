@@ -1,6 +1,6 @@
 //! One connection, as the loop sees it: a socket, buffers, a phase. No types of the protocol.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use workhive_protocols::{EncodeError, Goodbye, Message, Protocol, Wire};
 
 use crate::driver::Driver;
 use crate::error::ConnectionError;
-use crate::uid::Uid;
+use crate::route::Past;
 use crate::wheel::{Armed, NEVER};
 
 /// Which connection: its row in the table, and a sequence number that never comes back. A key of a connection that
@@ -121,6 +121,12 @@ pub(crate) struct Limits {
     pub(crate) send_timeout: Duration,
     /// How long the last bytes may take to leave.
     pub(crate) flush_timeout: Duration,
+    /// A push to all reaches the connection from the beginning.
+    pub(crate) routed: bool,
+    /// Uids that it may have.
+    pub(crate) max_uids: usize,
+    /// Rooms in which it may be.
+    pub(crate) max_rooms: usize,
 }
 
 /// Bits of [`Entry::flags`].
@@ -182,7 +188,8 @@ pub(crate) struct Entry {
     pub(crate) messages: u64,
     pub(crate) limits: Rc<Limits>,
     pub(crate) peer: Peer,
-    pub(crate) uid: Option<Uid>,
+    /// What it was in the hive, once it has begun to end, if it was anything.
+    pub(crate) past: Option<Box<Past>>,
     pub(crate) pipe: Option<Key>,
     pub(crate) reason: Option<Box<CloseReason>>,
 }
@@ -219,7 +226,7 @@ impl Entry {
             messages: 0,
             limits,
             peer,
-            uid: None,
+            past: None,
             pipe: None,
             reason: None,
         }
@@ -294,10 +301,50 @@ impl Entry {
     }
 }
 
+/// A pushed payload as it is on the wire of each protocol, encoded when the first connection of the protocol gets it.
+#[derive(Default)]
+pub(crate) struct SharedPush {
+    /// Few: a process has as many as it has kinds of listeners.
+    encoded: Vec<(TypeId, Encoded)>,
+}
+
+enum Encoded {
+    /// The same for all.
+    Once(Vec<u8>),
+    /// The protocol refuses it.
+    Never(EncodeError),
+    /// Each connection's encoder has to make its own.
+    Each,
+}
+
+impl SharedPush {
+    fn of<P: Protocol>(&mut self, payload: &Message<'_>) -> &Encoded {
+        let protocol = TypeId::of::<P>();
+        let found = self.encoded.iter().position(|(of, _)| *of == protocol);
+        let index = found.unwrap_or_else(|| {
+            let mut frame = Vec::with_capacity(payload.len() + 16);
+            let encoded = match P::shared_push(payload, &mut frame) {
+                Some(Ok(())) => Encoded::Once(frame),
+                Some(Err(error)) => Encoded::Never(error),
+                None => Encoded::Each,
+            };
+            self.encoded.push((protocol, encoded));
+            self.encoded.len() - 1
+        });
+        &self.encoded[index].1
+    }
+}
+
 /// The encoder of any protocol, for those who send without knowing the protocol.
 pub(crate) trait AnyEncoder {
     fn as_any(&mut self) -> &mut dyn Any;
     fn push(&mut self, payload: Message<'_>, wire: &mut Wire<'_>) -> Result<(), EncodeError>;
+    fn push_shared(
+        &mut self,
+        payload: &Message<'_>,
+        shared: &mut SharedPush,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), EncodeError>;
     fn goodbye(&mut self, goodbye: &Goodbye, wire: &mut Wire<'_>);
     fn awaits_goodbye(&self) -> bool;
     fn drain(&mut self);
@@ -313,6 +360,23 @@ impl<P: Protocol> AnyEncoder for EncoderOf<P> {
 
     fn push(&mut self, payload: Message<'_>, wire: &mut Wire<'_>) -> Result<(), EncodeError> {
         P::push(&mut self.0, payload, wire)
+    }
+
+    fn push_shared(
+        &mut self,
+        payload: &Message<'_>,
+        shared: &mut SharedPush,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), EncodeError> {
+        match shared.of::<P>(payload) {
+            Encoded::Each => P::push(&mut self.0, payload.reborrow(), wire),
+            Encoded::Once(frame) => {
+                P::takes_push(&self.0)?;
+                wire.out.extend_from_slice(frame);
+                Ok(())
+            }
+            Encoded::Never(error) => Err(*error),
+        }
     }
 
     fn goodbye(&mut self, goodbye: &Goodbye, wire: &mut Wire<'_>) {

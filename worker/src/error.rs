@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use workhive_ipc::route::{AgentError, ConnectionId};
 use workhive_protocols::EncodeError;
 
 use crate::{Address, AddressError, Holder};
@@ -15,7 +16,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// [`Error::msg`], and so does a boxed error: `Error::msg(error.to_string())`.
 ///
 /// The errors of this crate can be found again with [`Error::downcast_ref`]: [`SendError`], [`ListenError`],
-/// [`UidError`], [`BlockingError`].
+/// [`RouteError`], [`BlockingError`].
 ///
 /// ```
 /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
@@ -219,42 +220,109 @@ impl From<AddressError> for ListenError {
     }
 }
 
-/// A uid could not be bound or addressed.
+/// Something could not be sent, bound or asked; nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum UidError {
-    /// A uid has 1 to 255 bytes.
+pub enum RouteError {
+    /// A uid, room or topic has 1 to 255 bytes.
     Length {
-        /// This one's.
+        /// Which of them.
+        what: &'static str,
+        /// This one's length.
         len: usize,
     },
-    /// The connection has another uid already; `unbind_uid` first.
-    Bound,
+    /// The connection has as many uids as its listener allows.
+    TooManyUids {
+        /// So many.
+        limit: usize,
+    },
+    /// The connection is in as many rooms as its listener allows.
+    TooManyRooms {
+        /// So many.
+        limit: usize,
+    },
+    /// The connection does not have this uid.
+    NotBound,
+    /// The connection is not in this room.
+    NotInRoom,
+    /// The id belongs to another hive, or to this one before it was started anew: there can be no such connection.
+    OtherHive {
+        /// Which.
+        id: ConnectionId,
+    },
+    /// Applications close with 1000 or 3000 to 4999 (RFC 6455 section 7.4).
+    CloseCode {
+        /// What was given.
+        code: u16,
+    },
+    /// The message, the reason, the session data or the list of targets is too long, or too many are left out.
+    TooLong,
+    /// Too much waits to be routed already. Try later, or tell your peer that you are busy.
+    Full,
     /// The connection has ended.
     Gone,
-    /// The hive has several worker processes, and this version routes within one only.
-    ManyProcesses,
-    /// This thread runs no worker loop.
+    /// This thread runs no worker loop, or is inside a codec.
     NotOnLoop,
 }
 
-impl fmt::Display for UidError {
+impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { len } => write!(f, "a uid has 1 to 255 bytes, this one has {len}"),
-            Self::Bound => {
+            Self::Length { what, len } => {
+                write!(f, "a {what} has 1 to 255 bytes, this one has {len}")
+            }
+            Self::TooManyUids { limit: 1 } => {
                 f.write_str("the connection has another uid already: call unbind_uid first")
             }
-            Self::Gone => f.write_str("the connection has ended"),
-            Self::ManyProcesses => f.write_str(
-                "uids are routed within one process: run the hive with a single worker process (--count 1)",
+            Self::TooManyUids { limit } => write!(
+                f,
+                "the connection has {limit} uids already, as many as its listener allows"
             ),
-            Self::NotOnLoop => f.write_str("this thread runs no worker loop"),
+            Self::TooManyRooms { limit } => write!(
+                f,
+                "the connection is in {limit} rooms already, as many as its listener allows"
+            ),
+            Self::NotBound => f.write_str("the connection does not have this uid"),
+            Self::NotInRoom => f.write_str("the connection is not in this room"),
+            Self::OtherHive { id } => write!(
+                f,
+                "{id} is no connection of this hive since it was started"
+            ),
+            Self::CloseCode { code } => write!(
+                f,
+                "an application closes with code 1000 or 3000 to 4999, not with {code}"
+            ),
+            Self::TooLong => f.write_str(
+                "too long: a message may have 10 MiB, a reason 123 bytes, session data 64 KiB, a list of targets \
+                 16,384 names with 512 KiB, and 1,024 connections may be left out",
+            ),
+            Self::Full => f.write_str("too much waits to be routed; try later"),
+            Self::Gone => f.write_str("the connection has ended"),
+            Self::NotOnLoop => {
+                f.write_str("this thread runs no worker loop, or is inside a codec")
+            }
         }
     }
 }
 
-impl StdError for UidError {}
+impl StdError for RouteError {}
+
+impl From<AgentError> for RouteError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::NotOpen => Self::Gone,
+            AgentError::Name { length } => Self::Length {
+                what: "name",
+                len: length,
+            },
+            AgentError::TooManyUids { limit } => Self::TooManyUids { limit },
+            AgentError::TooManyRooms { limit } => Self::TooManyRooms { limit },
+            AgentError::TooLong => Self::TooLong,
+            AgentError::Full | AgentError::Away => Self::Full,
+            AgentError::NotAWorker => Self::NotOnLoop,
+        }
+    }
+}
 
 /// Blocking work, or a message from another thread, was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,7 +22,7 @@ mod listener;
 mod listening;
 mod pool;
 mod process;
-mod routing;
+mod route;
 mod seat;
 #[expect(unsafe_code, reason = "the island for epoll_ctl with EPOLLEXCLUSIVE")]
 mod sys;
@@ -36,13 +36,17 @@ pub use bind::{bind, probe};
 pub use conn::Conn;
 pub use definition::Definition;
 pub use entry::{CloseReason, Peer};
-pub use error::{BlockingError, ConnectionError, Error, ListenError, Result, SendError, UidError};
+pub use error::{
+    BlockingError, ConnectionError, Error, ListenError, Result, RouteError, SendError,
+};
 pub use handle::Handle;
 pub use holder::{Holder, holder};
 pub use listener::{DEFAULT_BACKLOG, Listener};
 pub use pool::Mailbox;
 pub use process::Process;
-pub use routing::{Hive, Outcome, Pending};
+pub use route::{
+    Count, Hive, Member, Members, Names, Outcome, Presence, Session, Totals, router_program,
+};
 pub use seat::{Inherited, Place, Program, Seat};
 pub use timer::TimerId;
 pub use uid::Uid;

@@ -125,6 +125,9 @@ impl<P: Protocol> Listener<P> {
                 linger: Duration::from_secs(1),
                 send_timeout: Duration::from_mins(1),
                 flush_timeout: Duration::from_secs(10),
+                routed: P::ROUTED,
+                max_uids: 1,
+                max_rooms: 128,
             },
             config: P::Config::default(),
             callbacks: Callbacks::new(),
@@ -188,6 +191,26 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     pub fn max_send_buffer(mut self, bytes: usize) -> Self {
         self.limits.max_send_buffer = bytes;
         self.limits.high_water = bytes / 4;
+        self
+    }
+
+    /// Whether [`send_to_all`](crate::Hive::send_to_all) and [`send_to_connection`](crate::Hive::send_to_connection) reach
+    /// the connections of this listener; true unless set, false for HTTP. Where it is false they are reached once they
+    /// have a uid, a room or session data. Say false for a port that serves programs rather than clients.
+    pub fn routed(mut self, yes: bool) -> Self {
+        self.limits.routed = yes;
+        self
+    }
+
+    /// How many uids a connection may have; one unless set. Up to 65,535.
+    pub fn max_uids(mut self, uids: u16) -> Self {
+        self.limits.max_uids = usize::from(uids);
+        self
+    }
+
+    /// In how many rooms a connection may be; 128 unless set. Up to 65,535.
+    pub fn max_rooms(mut self, rooms: u16) -> Self {
+        self.limits.max_rooms = usize::from(rooms);
         self
     }
 

@@ -7,15 +7,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use workhive_ipc::{ToMaster, route};
-use workhive_protocols::Protocol;
+use workhive_protocols::{Message, Protocol};
 
 use crate::core::with;
 use crate::driver::panic_text;
-use crate::error::{BlockingError, ListenError, Result, SendError};
+use crate::error::{BlockingError, ListenError, Result, RouteError, SendError};
 use crate::handle::Handle;
 use crate::listener::Listener;
 use crate::pool::Mailbox;
-use crate::routing::Hive;
+use crate::route::{Hive, OnTopic};
 use crate::seat::Place;
 use crate::timer::{Task, TimerId};
 use crate::{Address, listening};
@@ -105,9 +105,53 @@ impl<'a, S: 'static> Process<'a, S> {
         with(|core| core.entries.len()).unwrap_or(0)
     }
 
-    /// The hive: push to uids.
+    /// The hive: everybody in it, in whichever process.
     pub fn hive(&self) -> Hive {
         Hive::new()
+    }
+
+    /// Calls `then` with every message that is [published](crate::Hive::publish) on a topic, by whatever process of the
+    /// hive. A process has one subscription to a topic: a second call replaces the first. An `Err` from `then` is logged.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::{Process, Result};
+    /// #[derive(Default)]
+    /// struct Settings {
+    ///     color: String,
+    /// }
+    ///
+    /// fn on_worker_start(worker: &mut Process<'_, Settings>) -> Result {
+    ///     worker.subscribe("color", |worker, message| {
+    ///         worker.state_mut().color = message.as_text()?.to_owned();
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RouteError::Length`]: a topic has 1 to 255 bytes.
+    pub fn subscribe(
+        &mut self,
+        topic: impl AsRef<[u8]>,
+        then: impl Fn(&mut Process<'_, S>, Message<'_>) -> Result + 'static,
+    ) -> Result {
+        let then: OnTopic = Rc::new(move |state, message| {
+            if let Some(state) = downcast::<S>(state) {
+                guard("a subscription", || then(&mut Process::new(state), message));
+            }
+        });
+        let topic = crate::route::checked("topic", topic.as_ref())?;
+        let subscribed = with(|core| core.routing.subscribe(topic, then));
+        // The one before is dropped here, with the core free.
+        let _before = (subscribed.ok_or(RouteError::NotOnLoop)?).map_err(RouteError::from)?;
+        Ok(())
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub fn unsubscribe(&mut self, topic: impl AsRef<[u8]>) -> bool {
+        let before = with(|core| core.routing.unsubscribe(topic.as_ref()));
+        before.flatten().is_some()
     }
 
     /// Opens a listener in this process; it shares the state with all others here. See
@@ -302,7 +346,7 @@ impl<'a, S: 'static> Process<'a, S> {
         message: &str,
     ) -> usize
     where
-        P: for<'m> Protocol<Outgoing<'m> = workhive_protocols::Message<'m>>,
+        P: for<'m> Protocol<Outgoing<'m> = Message<'m>>,
     {
         targets
             .into_iter()

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ use crate::link::{Link, Order};
 use crate::listening::{self, LISTENER};
 use crate::pool::{Mail, Pool};
 use crate::process::guard;
-use crate::routing::{self, Routing};
+use crate::route::hub::{self, Hub};
+use crate::route::side::{ROUTER, Side};
+use crate::route::{self, Routing};
 use crate::seat::Place;
 use crate::timer::Task;
 use crate::wheel::NEVER;
@@ -47,7 +49,7 @@ const EVENTS: usize = 1024;
 pub(crate) const SCRATCH: usize = 64 * 1024;
 
 /// A loop counts as stuck when one turn takes longer.
-const STUCK: Duration = Duration::from_mins(1);
+pub(crate) const STUCK: Duration = Duration::from_mins(1);
 
 /// The loop of one process, before and while it runs.
 pub(crate) struct Loop {
@@ -68,6 +70,7 @@ impl Loop {
         row: Row,
         control: WorkerEnd,
         drain: Duration,
+        clients: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -81,7 +84,13 @@ impl Loop {
             CONTROL,
             Interest::READABLE,
         )?;
-        let routing = Routing::new(place.alone);
+        let side = if place.alone {
+            let hub = Hub::new(poll.registry().try_clone()?, clients)?;
+            Side::here(place.process, hub, std::time::Instant::now())
+        } else {
+            Side::there(place.process, poll.registry().try_clone()?)
+        };
+        let routing = Routing::new(side);
         let core = Core::new(
             poll.registry().try_clone()?,
             place,
@@ -113,9 +122,10 @@ impl Loop {
             self.wait(&mut events);
             run_timers(state);
             self.run_sockets(&events, state, reload);
-            routing::deliver();
+            route::step(&mut self.scratch, state);
             run_finished_work(state);
             finish_turn(state);
+            route::flush(&mut self.scratch, state);
         }
         for key in with(|core| core.keys()).unwrap_or_default() {
             contained(key, || {
@@ -123,6 +133,8 @@ impl Loop {
             });
         }
         reap(state);
+        // What `on_close` had to say to others.
+        route::flush(&mut self.scratch, state);
     }
 
     fn wait(&mut self, events: &mut Events) {
@@ -173,6 +185,16 @@ impl Loop {
                     }
                 }
                 WAKER => {}
+                ROUTER => {
+                    with(|core| core.routing.side.ready(event));
+                }
+                token if hub::is_ours(token) => {
+                    let scratch = &mut self.scratch;
+                    with(|core| {
+                        let now = core.clock.now();
+                        core.routing.side.hub_ready(event, scratch, now);
+                    });
+                }
                 Token(token) if token & LISTENER != 0 => {
                     listening::accept(token & !LISTENER, &mut |key| connected(key, state));
                 }
@@ -252,7 +274,9 @@ impl Loop {
                 Order::Stop => self.stop = true,
                 Order::Drain(window) => drain::start(window, &mut |key| connected(key, state)),
                 Order::Reload => reload(state),
-                Order::Router(_) | Order::Adopt(..) | Order::Ended(_) => {}
+                Order::Router(stream) => route::connect(stream, &mut self.scratch, state),
+                // Said to the router only.
+                Order::Adopt(..) | Order::Ended(_) => {}
                 Order::Orphaned => {
                     log::warn!("the master is gone: draining");
                     drain::start(self.drain, &mut |key| connected(key, state));
@@ -496,19 +520,14 @@ fn run_finished_work(state: &mut dyn Any) {
     }
 }
 
-/// Blocking work of a connection is done: calls `then` for it, if it still exists.
-pub(crate) fn finish_work<P: Protocol, S: 'static, D: 'static>(
+/// Calls `then` for a connection, if it is still open.
+pub(crate) fn tell<P: Protocol, S: 'static, D: 'static>(
+    what: &'static str,
     key: Key,
     state: &mut dyn Any,
     then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result,
 ) {
-    let open = with(|core| {
-        let entry = core.entry(key)?;
-        entry.work = entry.work.saturating_sub(1);
-        let open = entry.phase == Phase::Open;
-        core.mark_dirty(key);
-        Some(open)
-    });
+    let open = with(|core| Some(core.entry(key)?.phase == Phase::Open));
     if open.flatten() != Some(true) {
         return;
     }
@@ -517,12 +536,28 @@ pub(crate) fn finish_work<P: Protocol, S: 'static, D: 'static>(
             driver.as_any().downcast_mut::<Typed<P, S, D>>(),
             state.downcast_mut::<S>(),
         ) {
-            driver.call("the result of blocking work", key, state, then);
+            driver.call(what, key, state, then);
         }
     });
+    with(|core| core.mark_dirty(key));
 }
 
-fn monotonic_millis() -> u64 {
+/// Blocking work of a connection is done: calls `then` for it, if it still exists.
+pub(crate) fn finish_work<P: Protocol, S: 'static, D: 'static>(
+    key: Key,
+    state: &mut dyn Any,
+    then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result,
+) {
+    with(|core| {
+        if let Some(entry) = core.entry(key) {
+            entry.work = entry.work.saturating_sub(1);
+            core.mark_dirty(key);
+        }
+    });
+    tell("the result of blocking work", key, state, then);
+}
+
+pub(crate) fn monotonic_millis() -> u64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
         u64::try_from(time.tv_sec()).unwrap_or(0) * 1000
             + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000

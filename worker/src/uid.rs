@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::error::UidError;
+use crate::error::RouteError;
 
 /// A user id: 1 to 255 bytes, any value.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -18,16 +18,19 @@ impl Uid {
     ///
     /// ```
     /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
-    /// use workhive::{Uid, UidError};
+    /// use workhive::{RouteError, Uid};
     ///
     /// assert_eq!(&*Uid::new("u1")?, b"u1");
-    /// assert_eq!(Uid::new(""), Err(UidError::Length { len: 0 }));
-    /// # Ok::<(), UidError>(())
+    /// assert_eq!(Uid::new(""), Err(RouteError::Length { what: "uid", len: 0 }));
+    /// # Ok::<(), RouteError>(())
     /// ```
-    pub fn new(uid: impl AsRef<[u8]>) -> Result<Self, UidError> {
+    pub fn new(uid: impl AsRef<[u8]>) -> Result<Self, RouteError> {
         let uid = uid.as_ref();
         if uid.is_empty() || uid.len() > Self::MAX {
-            return Err(UidError::Length { len: uid.len() });
+            return Err(RouteError::Length {
+                what: "uid",
+                len: uid.len(),
+            });
         }
         Ok(Self(uid.into()))
     }

@@ -78,7 +78,7 @@ fn only_the_connection_whose_codec_panics_ends() {
                         conn.send(byte)
                     }
                     b'p' => {
-                        conn.hive().send_to_uid("u", "boom");
+                        conn.hive().send_to_uid("u", "boom")?;
                         conn.send(byte)
                     }
                     other => conn.send(other),

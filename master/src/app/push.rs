@@ -33,11 +33,11 @@ pub(super) fn run(args: impl Iterator<Item = OsString>) -> std::result::Result<E
     let worker = Worker::<WebSocket>::new(args.value("ws"))
         .name("push")
         .reuse_port(reuse_port)
-        .one_process_only("uids are routed within one process in this version: use --count 1")
         .on_worker_start(move |worker| {
             worker.listen(
                 Listener::<Text>::new(text.clone())
                     .reuse_port(reuse_port)
+                    .routed(false)
                     .on_message(|conn, line| on_line(conn, &line)),
             )
         })
@@ -64,10 +64,13 @@ fn on_line(conn: &mut Conn<'_, Text>, line: &Message<'_>) -> Result {
         Err(why) => return conn.send(format!("error: {why}")),
     };
     let reply = conn.handle();
-    conn.hive()
-        .send_to_uid(&*uid, line)
-        .then(move |outcome| reply.send(if outcome.delivered() { "ok" } else { "fail" }));
-    Ok(())
+    let hive = conn
+        .hive()
+        .on_outcome(move |outcome| reply.send(if outcome.is_delivered() { "ok" } else { "fail" }));
+    match hive.send_to_uid(&*uid, line) {
+        Ok(()) => Ok(()),
+        Err(error) => conn.send(format!("error: {error}")),
+    }
 }
 
 /// The uid of a line. PHP programs send numbers as readily as strings, so both are taken.

@@ -96,6 +96,8 @@ impl Default for HttpConfig {
 
 impl Protocol for Http {
     const NAME: &'static str = "http";
+    /// What is pushed becomes a chunk of the response: only of use to those who have asked for one.
+    const ROUTED: bool = false;
 
     type Config = HttpConfig;
     type Decoder = HttpDecoder;

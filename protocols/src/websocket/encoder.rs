@@ -93,16 +93,17 @@ impl WebSocketEncoder {
         message: &Message<'_>,
         wire: &mut Wire<'_>,
     ) -> Result<(), EncodeError> {
-        if !self.is_open() {
-            return Err(EncodeError::NotOpen);
-        }
-        let opcode = if message.is_text() {
-            Opcode::Text
-        } else {
-            Opcode::Binary
-        };
-        frame::write(wire.out, opcode, message.as_bytes());
+        self.check_open()?;
+        write_message(message, wire.out);
         Ok(())
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), EncodeError> {
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(EncodeError::NotOpen)
+        }
     }
 
     /// After a close frame was sent nothing is (RFC 6455 5.5.1): pings are then left unanswered.
@@ -183,4 +184,14 @@ impl WebSocketEncoder {
     pub(super) fn awaits_goodbye(&self) -> bool {
         matches!(self.state, State::Closing(_))
     }
+}
+
+/// A message as it is for every client: servers do not mask (RFC 6455 5.1).
+pub(super) fn write_message(message: &Message<'_>, out: &mut Vec<u8>) {
+    let opcode = if message.is_text() {
+        Opcode::Text
+    } else {
+        Opcode::Binary
+    };
+    frame::write(out, opcode, message.as_bytes());
 }

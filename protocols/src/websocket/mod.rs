@@ -168,6 +168,15 @@ impl Protocol for WebSocket {
         encoder.message(&payload, wire)
     }
 
+    fn shared_push(payload: &Message<'_>, out: &mut Vec<u8>) -> Option<Result<(), EncodeError>> {
+        encoder::write_message(payload, out);
+        Some(Ok(()))
+    }
+
+    fn takes_push(encoder: &WebSocketEncoder) -> Result<(), EncodeError> {
+        encoder.check_open()
+    }
+
     fn answer(
         encoder: &mut WebSocketEncoder,
         verdict: Verdict,
