@@ -30,10 +30,10 @@ fn main() -> Exit {
                 Listener::<Text>::new(text.clone()).on_message(|conn, line| {
                     let reply = conn.handle();
                     let uid = uid_of(line.as_text()?)?;
-                    conn.hive().send_to_uid(uid, line).then(move |outcome| {
-                        reply.send(if outcome.delivered() { "ok" } else { "fail" })
+                    let hive = conn.hive().on_outcome(move |outcome| {
+                        reply.send(if outcome.is_delivered() { "ok" } else { "fail" })
                     });
-                    Ok(())
+                    Ok(hive.send_to_uid(uid, line)?)
                 }),
             )
         })

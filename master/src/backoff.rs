@@ -18,14 +18,31 @@ pub(crate) const ATTEMPTS: u32 = 5;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Backoff {
     failures: u32,
+    lenient: bool,
 }
 
 impl Backoff {
+    /// Whose first failure costs no wait: for a process without which the others do less than they should.
+    pub(crate) fn lenient() -> Self {
+        Self {
+            failures: 0,
+            lenient: true,
+        }
+    }
+
     /// One more failure: how long to wait now. `random` spreads slots that failed together: equal waits would make
     /// them fail together for ever, all hitting at once whatever they fail at.
     pub(crate) fn fail(&mut self, random: u64) -> Duration {
-        let doubled = FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
+        let doublings = if self.lenient {
+            self.failures.checked_sub(1)
+        } else {
+            Some(self.failures)
+        };
         self.failures = self.failures.saturating_add(1);
+        let Some(doublings) = doublings else {
+            return Duration::ZERO;
+        };
+        let doubled = FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
         // 0 to 255 thousandths more; at the cap, as much less.
         let part = u32::try_from(random % 256).unwrap_or(0);
         if doubled >= LONGEST {
@@ -87,6 +104,17 @@ mod tests {
         backoff.fail(0);
         backoff.reset();
         assert_eq!(backoff.fail(0), FIRST);
+    }
+
+    #[test]
+    fn the_first_failure_of_a_lenient_one_costs_nothing() {
+        let mut backoff = Backoff::lenient();
+        for _ in 0..2 {
+            let waits: Vec<u128> = (0..4).map(|_| backoff.fail(0).as_millis()).collect();
+            assert_eq!(waits, [0, 100, 200, 400]);
+            assert_eq!(backoff.failures(), 4);
+            backoff.reset();
+        }
     }
 
     #[test]

@@ -327,7 +327,7 @@ fn standard() -> Vec<Arg> {
         option(
             "pid-file",
             "FILE",
-            "The pid file; the control socket is beside it, with the extension .sock",
+            "The pid file; beside it are the control socket, with the extension .sock, and the push socket, .push.sock",
         )
         .value_parser(clap::value_parser!(PathBuf)),
         option(

@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::sys::stat::{Mode, umask};
 
+use crate::local_socket::LocalSocket;
 use crate::protocol::{MAX_REQUEST, Reply, Request};
 
 /// Names a client. From the same numbers as processes.
@@ -29,10 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct ControlServer {
     listener: UnixListener,
-    path: PathBuf,
-    /// The process that made the file, and the file it made.
-    owner: u32,
-    file: Option<(u64, u64)>,
+    _file: LocalSocket,
     clients: BTreeMap<ClientId, Client>,
 }
 
@@ -61,35 +57,12 @@ pub(crate) enum Progress {
 }
 
 impl ControlServer {
-    /// Listens at `path`, for this user alone. The caller holds the hive's lock: a socket that is there already is left
-    /// over, unless it belongs to a hive whose pid file differs in its extension only. Taking that one over would send
-    /// its commands here.
+    /// Listens at `path`, for this user alone.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            // Somebody's file, by an unlucky choice of names.
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            // Non-blocking: a full queue is a sign of life too.
-            Ok(_) => match UnixStream::connect(path) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                _ => return Err(io::ErrorKind::AddrInUse.into()),
-            },
-            Err(_) => {}
-        }
-        // bind(2) makes the file with the mode that the umask leaves: there is no moment in which others may connect.
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let listener = bound?;
+        let (file, listener) = LocalSocket::bind(path)?;
         Ok(Self {
-            listener,
-            file: file_id(path),
-            path: path.to_owned(),
-            owner: std::process::id(),
+            listener: UnixListener::from_std(listener),
+            _file: file,
             clients: BTreeMap::new(),
         })
     }
@@ -215,23 +188,6 @@ impl ControlServer {
     }
 }
 
-impl Drop for ControlServer {
-    fn drop(&mut self) {
-        // A forked child closes its copy and no more.
-        if self.owner == std::process::id()
-            && self.file.is_some()
-            && file_id(&self.path) == self.file
-        {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn file_id(path: &Path) -> Option<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
-}
-
 impl Client {
     /// Reads what there is. `Some` is a whole line; an error means that the client is done with.
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -273,7 +229,6 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
-    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream as Stream;
 
     use mio::Poll;
@@ -309,34 +264,6 @@ mod tests {
         fn advance(&mut self, id: ClientId) -> Progress {
             self.server.advance(self.poll.registry(), id)
         }
-    }
-
-    #[test]
-    fn the_socket_is_its_users_own_and_goes_with_the_server() {
-        let fixture = fixture();
-        let path = fixture.directory.path().join("a.sock");
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        drop(fixture.server);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_socket_left_over_is_replaced_and_a_living_one_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists());
-        let living = ControlServer::bind(&path).unwrap();
-        let error = ControlServer::bind(&path).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(path.exists());
-        drop(living);
-        std::fs::write(&path, "precious").unwrap();
-        let error = ControlServer::bind(&path).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     }
 
     #[test]

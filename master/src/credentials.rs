@@ -57,10 +57,11 @@ impl Credentials {
         }
     }
 
-    /// True if it is another user than this process's.
-    pub(crate) fn are_anothers(&self) -> bool {
+    /// The user, if it is another one than this process's.
+    pub(crate) fn another_user(&self) -> Option<Uid> {
         let own = nix::unistd::geteuid();
-        self.user.as_ref().is_some_and(|(_, uid)| *uid != own)
+        let user = self.user.as_ref().map(|(_, uid)| *uid);
+        user.filter(|uid| *uid != own)
     }
 
     /// Becomes them, for good. Anything short of complete success is an error, and the caller must not go on: it

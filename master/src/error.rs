@@ -19,6 +19,8 @@ pub(crate) enum StartError {
     PidFile { path: PathBuf, error: io::Error },
     /// The control socket cannot be made.
     Control { path: PathBuf, error: io::Error },
+    /// The socket for programs of this machine cannot be made.
+    PushSocket { path: PathBuf, error: io::Error },
     /// The log file cannot be opened.
     LogFile { path: PathBuf, error: io::Error },
     /// A listener cannot be bound.
@@ -80,6 +82,13 @@ impl fmt::Display for StartError {
                 write!(
                     f,
                     "cannot make the control socket {}: {error}; choose another place by --pid-file",
+                    path.display()
+                )
+            }
+            Self::PushSocket { path, error } => {
+                write!(
+                    f,
+                    "cannot make the push socket {}: {error}; choose another place by --pid-file",
                     path.display()
                 )
             }

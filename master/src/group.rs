@@ -6,6 +6,7 @@ use std::time::Duration;
 use workhive_worker::{Address, Program};
 
 use crate::listeners::listener;
+use crate::router;
 
 /// Most processes in one group.
 pub(crate) const MAX_COUNT: usize = 1024;
@@ -293,6 +294,12 @@ pub(crate) fn check(groups: &[Group]) -> Result<(), String> {
         if let Some(problem) = group.problem() {
             return Err(problem.to_owned());
         }
+        if group.name == router::NAME {
+            return Err(format!(
+                "a group cannot be called \"{}\": that is the process which connects the others. Choose another name",
+                router::NAME
+            ));
+        }
         if group.reuse_port && matches!(group.address, Some(Address::Unix(_))) {
             return Err(format!(
                 "group \"{}\" cannot use reuse_port: Unix sockets have no SO_REUSEPORT. Leave it away",
@@ -363,5 +370,7 @@ mod tests {
             Ok(())
         );
         assert!(check(&[]).is_err());
+        let error = check(&[group("router")]).unwrap_err();
+        assert!(error.contains("\"router\""), "{error}");
     }
 }

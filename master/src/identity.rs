@@ -1,8 +1,8 @@
 //! By what a hive is known on its machine: its pid file and its control socket.
 
-use std::fs::{DirBuilder, Metadata};
+use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use workhive_worker::Address;
@@ -19,6 +19,8 @@ pub(crate) struct Identity {
     pub(crate) pid_file: PathBuf,
     /// The control socket, beside the pid file.
     pub(crate) socket: PathBuf,
+    /// Where programs of this machine reach the router, beside the pid file.
+    pub(crate) push_socket: PathBuf,
     /// Where a daemon logs, beside the pid file, unless it is told otherwise.
     pub(crate) log_file: PathBuf,
     /// True if the directory is ours to make.
@@ -33,6 +35,7 @@ impl Identity {
                 name: name.to_owned(),
                 pid_file: pid_file.to_owned(),
                 socket: beside(pid_file, "sock"),
+                push_socket: beside(pid_file, "push.sock"),
                 log_file: beside(pid_file, "log"),
                 own_directory: false,
             };
@@ -44,6 +47,7 @@ impl Identity {
         Self {
             name: name.to_owned(),
             socket: beside(&pid_file, "sock"),
+            push_socket: beside(&pid_file, "push.sock"),
             log_file: beside(&pid_file, "log"),
             pid_file,
             own_directory: true,
@@ -52,7 +56,12 @@ impl Identity {
 
     /// The same identity by absolute paths, which mean the same wherever the process stands later.
     pub(crate) fn absolute(mut self) -> Self {
-        for path in [&mut self.pid_file, &mut self.socket, &mut self.log_file] {
+        for path in [
+            &mut self.pid_file,
+            &mut self.socket,
+            &mut self.push_socket,
+            &mut self.log_file,
+        ] {
             if let Ok(absolute) = std::path::absolute(&*path) {
                 *path = absolute;
             }
@@ -78,6 +87,15 @@ impl Identity {
             }
         }
         self.check_directory()
+    }
+
+    /// Lets other users through the directory, unless the user named one: to the files in it that are theirs. They see
+    /// nothing else of it.
+    pub(crate) fn open_directory(&self) -> io::Result<()> {
+        let Some(directory) = self.pid_file.parent().filter(|_| self.own_directory) else {
+            return Ok(());
+        };
+        std::fs::set_permissions(directory, Permissions::from_mode(0o711))
     }
 
     /// Refuses a directory that belongs to somebody else or lets others in.
@@ -169,8 +187,6 @@ fn sanitized(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -220,6 +236,7 @@ mod tests {
         ] {
             let identity = Identity::new("push", None, Some(Path::new(pid_file)));
             assert_eq!(identity.socket, Path::new(socket));
+            assert_eq!(identity.push_socket, Path::new("/srv/push.push.sock"));
             assert_eq!(identity.log_file, Path::new(log_file));
         }
     }

@@ -1,7 +1,7 @@
 //! The life of a process as its master sees it: ready, at work, gone.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use crate::clock::Span;
 use crate::error::StartError;
 use crate::listeners::{Opened, chosen, parse, takes_rights};
 use crate::master::{Master, Mood, Order, Timer};
-use crate::slot::{Ending, Phase, Process, ProcessId, SlotId, describe};
+use crate::slot::{Ending, Phase, ProcessId, SlotId, describe};
 use crate::sys;
 
 /// How long a process may take to end: one that was told to end now, and one whose drain is over. `on_worker_stop`
@@ -53,7 +53,7 @@ impl Master {
         let Some(process) = self.processes.get_mut(&id) else {
             return false;
         };
-        let Some(link) = &process.link else {
+        let Some(link) = &mut process.link else {
             return false;
         };
         match link.recv() {
@@ -127,7 +127,7 @@ impl Master {
             } => {
                 let running = &self.groups[at.group];
                 let found = parse(&address).and_then(|address| {
-                    if takes_rights(&address) && running.credentials.are_anothers() {
+                    if takes_rights(&address) && running.credentials.another_user().is_some() {
                         log::warn!(
                             "{}: not bound for it: {address}. Its processes run as another user, without the right to \
                              bind there; give the address to a group, or choose a port from 1024 on",
@@ -137,25 +137,25 @@ impl Master {
                     }
                     self.shared.get(id, &address, backlog)
                 });
+                let found = found.and_then(|socket| socket.try_clone_to_owned());
                 let answer = match found {
                     Ok(socket) => (ListenOutcome::Granted, Some(socket)),
-                    Err(error) => {
-                        let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-                        (ListenOutcome::Refused { errno }, None)
-                    }
+                    Err(error) => refused(&error),
                 };
-                answer_request(process, request, answer);
+                self.answer_request(id, request, answer);
             }
             ToMaster::RequestKept {
                 id: request,
                 address,
             } => {
                 let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
-                let answer = match slot.kept.claim(id, &address) {
-                    Some(socket) => (ListenOutcome::Granted, Some(socket)),
+                let kept = slot.kept.claim(id, &address);
+                let answer = match kept.map(|socket| socket.try_clone_to_owned()) {
+                    Some(Ok(socket)) => (ListenOutcome::Granted, Some(socket)),
+                    Some(Err(error)) => refused(&error),
                     None => (ListenOutcome::NotKept, None),
                 };
-                answer_request(process, request, answer);
+                self.answer_request(id, request, answer);
             }
             ToMaster::StopAll { graceful } => {
                 log::info!("{} asks for the end of the hive", self.place(at));
@@ -165,7 +165,7 @@ impl Master {
                 log::info!("{} asks for a reload", self.place(at));
                 self.request_reload(None);
             }
-            ToMaster::RequestRouter => log::debug!("{} asks for the router", self.place(at)),
+            ToMaster::RequestRouter => self.on_request_router(id),
         }
     }
 
@@ -349,6 +349,10 @@ impl Master {
         }
         self.free_rows.push_back(process.row.index());
         process.row.clear();
+        if !self.is_router(process.slot) {
+            self.tell_router_of_end(process.name);
+        }
+        self.release_router();
 
         let now = Instant::now();
         let at = process.slot;
@@ -407,7 +411,7 @@ impl Master {
 
     /// Fills a slot again: at once if its process has proved that it works, else after a wait.
     fn refill(&mut self, at: SlotId, stable: bool, end: End<'_>) {
-        if self.is_stopping() {
+        if !self.is_wanted(at) {
             return;
         }
         if stable {
@@ -521,7 +525,7 @@ impl Master {
         process.set_phase(Phase::Draining);
         let window = self.groups[process.slot.group].definition.drain;
         let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-        self.tell(id, &ToWorker::Drain { window_ms });
+        self.send(id, ToWorker::Drain { window_ms }, None);
         self.timers
             .at(Instant::now() + window + STOP, Timer::Kill(id));
     }
@@ -538,23 +542,22 @@ impl Master {
             return;
         }
         process.set_phase(Phase::Stopping);
-        self.tell(id, &ToWorker::Stop);
+        self.send(id, ToWorker::Stop, None);
         self.timers.at(Instant::now() + STOP, Timer::Kill(id));
     }
 
-    /// Sends a message to a process. That it may not arrive is provided for: every order has a deadline.
-    pub(crate) fn tell(&self, id: ProcessId, message: &ToWorker) {
-        if let Some(process) = self.processes.get(&id)
-            && process.phase != Phase::Ended
-            && let Some(link) = &process.link
-            && let Err(error) = link.send(message, None)
-        {
-            log::warn!(
-                "{}: cannot tell pid {} to {message:?}: {error}",
-                self.place(process.slot),
-                process.pid
-            );
-        }
+    /// Answers a process that asked for a listening socket.
+    fn answer_request(
+        &mut self,
+        id: ProcessId,
+        request: u32,
+        (outcome, socket): (ListenOutcome, Option<OwnedFd>),
+    ) {
+        let answer = ToWorker::Listener {
+            id: request,
+            outcome,
+        };
+        self.send(id, answer, socket);
     }
 }
 
@@ -567,16 +570,7 @@ enum End<'a> {
     Failed(&'a Ending),
 }
 
-/// Answers a process that asked for a listening socket.
-fn answer_request(
-    process: &Process,
-    id: u32,
-    (outcome, socket): (ListenOutcome, Option<BorrowedFd<'_>>),
-) {
-    let answer = ToWorker::Listener { id, outcome };
-    let sent = process.link.as_ref().map(|link| link.send(&answer, socket));
-    match sent {
-        None | Some(Ok(()) | Err(ChannelError::Closed)) => {}
-        Some(Err(error)) => log::error!("cannot answer process {}: {error}", process.pid),
-    }
+fn refused(error: &io::Error) -> (ListenOutcome, Option<OwnedFd>) {
+    let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+    (ListenOutcome::Refused { errno }, None)
 }

@@ -24,6 +24,7 @@ use crate::identity::Identity;
 use crate::listeners::Shared;
 use crate::pidfile::PidFile;
 use crate::reload::{OLD, Reload};
+use crate::router::Routing;
 use crate::slot::{Process, ProcessId, Running, SlotId};
 use crate::sys;
 use crate::timers::Timers;
@@ -54,6 +55,10 @@ pub(crate) enum Timer {
     Kill(ProcessId),
     /// The client has had its time to say what it wants, and to take the answer.
     Client(ClientId),
+    /// Time to try again what the process did not take.
+    Resend(ProcessId),
+    /// Time to try again to make a stream between the process and the router.
+    Connect(ProcessId),
     /// Time to look for stuck processes.
     Watch,
 }
@@ -85,6 +90,7 @@ pub(crate) struct Setup {
     pub(crate) pid_file: PidFile,
     pub(crate) groups: Vec<Running>,
     pub(crate) control: ControlServer,
+    pub(crate) routing: Routing,
 }
 
 /// The supervisor of one hive.
@@ -100,6 +106,7 @@ pub(crate) struct Master {
     pub(crate) processes: BTreeMap<ProcessId, Process>,
     pub(crate) groups: Vec<Running>,
     pub(crate) shared: Shared,
+    pub(crate) routing: Routing,
     pub(crate) page: StatsPage,
     /// Rows of the stats page that no process has.
     pub(crate) free_rows: VecDeque<usize>,
@@ -130,6 +137,7 @@ impl Master {
             pid_file,
             groups,
             mut control,
+            routing,
         } = setup;
         let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
         let init = std::process::id() == 1;
@@ -161,7 +169,7 @@ impl Master {
         let slots: usize = groups.iter().map(|group| group.slots.len()).sum();
         let page = StatsPage::new(slots * ROWS_PER_SLOT)
             .map_err(StartError::system("make the stats page"))?;
-        let orders = groups
+        let mut orders: VecDeque<Order> = groups
             .iter()
             .enumerate()
             .flat_map(|(group, running)| {
@@ -172,6 +180,10 @@ impl Master {
                 beside: false,
             })
             .collect();
+        if routing.group().is_some() {
+            // The router, which is the last group, goes first, so that the others find it there.
+            orders.rotate_right(1);
+        }
         let mut master = Self {
             poll,
             signals,
@@ -179,6 +191,7 @@ impl Master {
             processes: BTreeMap::new(),
             groups,
             shared: Shared::default(),
+            routing,
             free_rows: (0..page.len()).collect(),
             page,
             timers: Timers::new(),
@@ -292,6 +305,8 @@ impl Master {
             Timer::Boot(id) => self.on_boot_timeout(id),
             Timer::Kill(id) => self.on_kill_timeout(id),
             Timer::Client(id) => self.control.expire(self.poll.registry(), id),
+            Timer::Resend(id) => self.resend(id),
+            Timer::Connect(id) => self.connect(id),
             Timer::Watch => {
                 self.watch();
                 self.watch_later();

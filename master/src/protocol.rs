@@ -51,6 +51,8 @@ pub(crate) struct Status {
     /// Unix time.
     pub(crate) started_at_ms: u64,
     pub(crate) pid_file: String,
+    /// Where programs of this machine reach the router.
+    pub(crate) push_socket: String,
     /// The longest that a graceful stop can take.
     pub(crate) stop_within_ms: u64,
     /// What became of the last reload.

@@ -79,6 +79,10 @@ impl Master {
         let mut left = VecDeque::new();
         let mut tell = Vec::new();
         for (group, running) in self.groups.iter().enumerate() {
+            if self.routing.group() == Some(group) {
+                // It stays: what it knows is what keeps the clients of the others together meanwhile.
+                continue;
+            }
             if running.definition.reloadable {
                 left.extend((0..running.definition.count).map(|slot| SlotId { group, slot }));
             } else {
@@ -91,7 +95,7 @@ impl Master {
             tell.len()
         );
         for id in &tell {
-            self.tell(*id, &ToWorker::Reload);
+            self.send(*id, ToWorker::Reload, None);
         }
         self.reload.under_way = Some(UnderWay {
             started: Instant::now(),

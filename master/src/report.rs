@@ -55,7 +55,7 @@ impl Master {
     pub(crate) fn announce(&mut self) {
         log::info!(
             "ready: {} in {}",
-            processes(self.processes.len()),
+            processes(self.workers()),
             Span(self.started.elapsed())
         );
         if let Some(word) = self.word.take() {
@@ -107,6 +107,7 @@ impl Master {
             uptime_ms: ms(self.started.elapsed()),
             started_at_ms: self.started_at,
             pid_file: self.identity.pid_file.display().to_string(),
+            push_socket: self.identity.push_socket.display().to_string(),
             stop_within_ms: ms(self.longest_stop()),
             last_reload: self.reload.last.clone(),
             listeners: self.listener_statuses(),

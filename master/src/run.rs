@@ -21,6 +21,7 @@ use crate::listeners::GroupListeners;
 use crate::master::{Master, Outcome, Setup};
 use crate::pidfile::{PidFile, Taken, holder};
 use crate::protocol::{Reply, Request, Status};
+use crate::router::Routing;
 use crate::slot::Running;
 use crate::{Cli, Exit, Group, UsageError, child, count, group, logger, sys};
 
@@ -235,11 +236,13 @@ impl Args {
                 path: identity.socket.clone(),
                 error,
             })?;
+        let routing = Routing::bind(&identity, &mut running)?;
         Master::new(Setup {
             identity,
             pid_file,
             groups: running,
             control,
+            routing,
         })
     }
 

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
-use workhive_ipc::{MasterEnd, Row, SlotState};
+use workhive_ipc::{Row, SlotState};
 
 use crate::Group;
 use crate::backoff::{Backoff, STABLE};
 use crate::clock::Span;
 use crate::credentials::Credentials;
+use crate::link::Link;
 use crate::listeners::{GroupListeners, Kept, Opened};
 use crate::watch::Overdue;
 
@@ -32,10 +33,12 @@ pub(crate) struct SlotId {
 pub(crate) struct Process {
     pub(crate) slot: SlotId,
     pub(crate) generation: u32,
+    /// Its name in routing.
+    pub(crate) name: workhive_ipc::route::Process,
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
     /// `None` once the process has closed its end.
-    pub(crate) link: Option<MasterEnd>,
+    pub(crate) link: Option<Link>,
     pub(crate) row: Row,
     pub(crate) started: Instant,
     pub(crate) ready: Option<Instant>,

@@ -12,6 +12,7 @@ use workhive_worker::{Place, Seat};
 
 use crate::child::ChildSeed;
 use crate::clock::unix_ms;
+use crate::link::Link;
 use crate::master::{Master, Order, Timer};
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
 use crate::sys;
@@ -24,7 +25,7 @@ impl Master {
     /// Fills a slot. In the new process, and only there, the result is its seed.
     pub(crate) fn spawn(&mut self, order: Order) -> Option<Box<ChildSeed>> {
         let Order { slot: at, beside } = order;
-        if self.is_stopping() {
+        if !self.is_wanted(at) {
             return None;
         }
         let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
@@ -47,6 +48,7 @@ impl Master {
                     slot.current = Some(id);
                 }
                 self.timers.at(Instant::now() + BOOT, Timer::Boot(id));
+                self.introduce(id);
             }
             Err(error) => {
                 let reason = format!("cannot make a process: {error}");
@@ -80,7 +82,8 @@ impl Master {
 
     fn fork_with(&mut self, at: SlotId, row_index: usize) -> io::Result<Forked> {
         let row = self.page.row(row_index).ok_or(io::ErrorKind::NotFound)?;
-        let alone = self.groups.len() == 1 && self.groups[0].slots.len() == 1;
+        let alone = self.routing.is_inside();
+        let clients = self.routing.socket_for(at)?;
         let running = &mut self.groups[at.group];
         let slot = &mut running.slots[usize::from(at.slot)];
         let generation = slot.generation;
@@ -103,7 +106,7 @@ impl Master {
             control,
             row: row.clone(),
             drain: running.definition.drain,
-            clients: None,
+            clients,
         };
         slot.generation = slot.generation.wrapping_add(1);
         row.assign(
@@ -119,7 +122,12 @@ impl Master {
             credentials: running.credentials.clone(),
             mask: nix::sys::signal::SigSet::empty(),
         });
-        let started = Instant::now();
+        let birth = Birth {
+            slot: at,
+            generation,
+            name: process,
+            started: Instant::now(),
+        };
         seed.mask = Self::block_signals()?;
         let mask = seed.mask;
         let forked = sys::fork();
@@ -130,9 +138,7 @@ impl Master {
         // From here on this is the master. Its copies of the child's descriptors go first.
         drop(seed);
         let adopted = match forked {
-            Ok(ForkResult::Parent { child }) => {
-                self.adopt(at, generation, child, link, &row, started)
-            }
+            Ok(ForkResult::Parent { child }) => self.adopt(birth, child, link, &row),
             Ok(ForkResult::Child) => Err(io::Error::other("the child has left above")),
             Err(error) => Err(error),
         };
@@ -149,12 +155,10 @@ impl Master {
     /// Takes a new child into the books.
     fn adopt(
         &mut self,
-        slot: SlotId,
-        generation: u32,
+        birth: Birth,
         pid: Pid,
         link: MasterEnd,
         row: &Row,
-        started: Instant,
     ) -> io::Result<ProcessId> {
         let id = self.new_id();
         row.set_pid(u32::try_from(pid.as_raw()).unwrap_or(0));
@@ -168,12 +172,19 @@ impl Master {
                 return Err(error);
             }
         };
+        let Birth {
+            slot,
+            generation,
+            name,
+            started,
+        } = birth;
         let mut process = Process {
             slot,
             generation,
+            name,
             pid,
             pidfd,
-            link: Some(link),
+            link: Some(Link::new(link)),
             row: row.clone(),
             started,
             ready: None,
@@ -209,6 +220,15 @@ impl Master {
         self.next_id += 1;
         id
     }
+}
+
+/// What is known of a process before it is there.
+#[derive(Clone, Copy)]
+struct Birth {
+    slot: SlotId,
+    generation: u32,
+    name: workhive_ipc::route::Process,
+    started: Instant,
 }
 
 /// On which side of a fork one is.

@@ -65,7 +65,10 @@ impl Master {
 
     fn end_all(&mut self, graceful: bool) {
         self.cancel_reload();
-        self.orders.clear();
+        // The router may be on its way, and is still needed by those that drain.
+        let routing = &self.routing;
+        self.orders
+            .retain(|order| graceful && routing.is_router(order.slot));
         // From now on the workers' copies are the last ones: when they have accepted what waits and close theirs, new
         // connections are refused, rather than left to wait for nobody.
         self.shared.clear();
@@ -75,14 +78,17 @@ impl Master {
                 slot.kept.clear();
             }
         }
-        let ids: Vec<_> = self.processes.keys().copied().collect();
-        for id in ids {
+        let workers = self.processes.iter();
+        let workers = workers.filter(|(_, process)| !self.is_router(process.slot));
+        let workers: Vec<_> = workers.map(|(id, _)| *id).collect();
+        for id in workers {
             if graceful {
                 self.drain(id);
             } else {
                 self.end(id);
             }
         }
+        self.release_router();
     }
 
     /// How the hive ended, once it has.
@@ -107,6 +113,12 @@ impl Master {
             .iter()
             .map(|running| running.definition.drain)
             .max();
-        longest.unwrap_or_default() + STOP + LAST
+        // The router ends after all the others.
+        let router = if self.routing.is_inside() {
+            Duration::ZERO
+        } else {
+            STOP
+        };
+        longest.unwrap_or_default() + STOP + router + LAST
     }
 }

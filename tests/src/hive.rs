@@ -310,7 +310,15 @@ impl Hive {
 
     /// The pids of the worker processes, in the order of their ids.
     pub fn workers(&self) -> Vec<u32> {
-        proc::children(self.pid())
+        let mut workers = proc::children(self.pid());
+        workers.retain(|pid| !proc::is_router(*pid));
+        workers
+    }
+
+    /// The pid of the router, if the hive has one.
+    pub fn router(&self) -> Option<u32> {
+        let mut children = proc::children(self.pid()).into_iter();
+        children.find(|pid| proc::is_router(*pid))
     }
 
     /// What is printed: for [`wait_for_line_after`](Self::wait_for_line_after).
@@ -412,7 +420,7 @@ impl Hive {
         self.setup.status()
     }
 
-    /// The pids of the ready processes by their slots, as the status has them.
+    /// The pids of the ready worker processes by their slots, as the status has them.
     ///
     /// # Panics
     /// If the status has no pid for a slot.
@@ -421,7 +429,7 @@ impl Hive {
         let workers = status["workers"].as_array().expect("a list").clone();
         let mut found: Vec<(u64, u32)> = workers
             .iter()
-            .filter(|worker| worker["state"] == "ready")
+            .filter(|worker| worker["state"] == "ready" && worker["group"] != "router")
             .map(|worker| {
                 let number = |name: &str| worker[name].as_u64().expect("a number");
                 (number("slot"), u32::try_from(number("pid")).expect("a pid"))

@@ -33,6 +33,11 @@ pub fn children(parent: u32) -> Vec<u32> {
     found
 }
 
+/// True for the router of a hive; one that was forked a moment ago does not show it yet.
+pub fn is_router(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "router[0]")
+}
+
 /// True while a process runs; a zombie does not.
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")

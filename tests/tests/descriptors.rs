@@ -63,12 +63,13 @@ fn a_worker_has_nothing_of_its_masters() {
                 1,
                 "its own listening socket, and no other: {files:?}"
             );
-            // One epoll instance of its own: those of others could not be told apart, but would be one too many.
+            // One epoll instance of its own, open up to three times: those of others could not be told apart, but would
+            // be one too many.
             let polls = files
                 .iter()
                 .filter(|file| file.contains("eventpoll"))
                 .count();
-            assert!((1..=2).contains(&polls), "{files:?}");
+            assert!((1..=3).contains(&polls), "{files:?}");
             let pidfds = files.iter().filter(|file| file.contains("pidfd")).count();
             assert_eq!(pidfds, 0, "{files:?}");
         }

@@ -98,7 +98,7 @@ fn a_replacement_is_ready_before_the_old_process_ends() {
     // The master's own books, in their order.
     let (mut ready, mut replaced) = (0, 0);
     for line in hive.log() {
-        ready += usize::from(line.contains(" ready in ") && line.contains(" slot="));
+        ready += usize::from(line.contains(" ready in ") && line.contains("group=echo slot="));
         if line.contains(": replaced pid ") {
             replaced += 1;
             assert!(ready >= replaced + 2, "{line}");

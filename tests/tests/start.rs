@@ -38,7 +38,8 @@ fn the_table_comes_when_every_process_is_ready() {
     let status = hive.status();
     assert_eq!(status["state"], "running");
     let workers = status["workers"].as_array().expect("a list");
-    assert_eq!(workers.len(), 4);
+    // With the router.
+    assert_eq!(workers.len(), 5);
     assert!(
         workers.iter().all(|worker| worker["state"] == "ready"),
         "{status:#}"
@@ -115,7 +116,8 @@ fn a_daemon_is_ready_when_its_starter_returns() {
     assert_eq!(started.code, Some(0), "{started:?}");
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
     let daemon = setup.daemon();
-    assert_eq!(proc::children(daemon).len(), 2);
+    // With the router.
+    assert_eq!(proc::children(daemon).len(), 3);
     // Nothing of ours: no terminal, no stream. What it prints goes to the log beside its pid file.
     let streams = proc::descriptors(daemon);
     let log = setup.path("hive.log");

@@ -78,9 +78,9 @@ fn ctrl_c_reaches_the_whole_group_and_ends_it_in_good_order() {
     let group = Pid::from_raw(hive.pid().cast_signed());
     killpg(group, Signal::SIGINT).expect("a process group");
     assert!(hive.wait().success());
-    // The processes were told to end by their master, and did not fall over.
+    // The processes, and their router, were told to end by their master, and did not fall over.
     let log = hive.log().join("\n");
-    assert_eq!(log.matches("exited with code 0").count(), 4, "{log}");
+    assert_eq!(log.matches("exited with code 0").count(), 5, "{log}");
 }
 
 #[test]
