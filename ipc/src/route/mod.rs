@@ -5,6 +5,8 @@
 //! is without sockets and clocks: bytes go in, bytes and events come out, and time is a parameter. A hive with one
 //! worker process has both in that process, as [`Local`].
 //!
+//! A program that is no part of the hive has a [`Client`], which has a socket and waits for answers.
+//!
 //! The promises:
 //!
 //! - A registration that is in force ([`Registered::InForce`], [`Event::Registered`]) is reached by every push issued
@@ -19,6 +21,9 @@
 
 mod agent;
 mod awaited;
+mod client;
+mod client_error;
+mod client_exchange;
 mod core;
 mod deliver;
 mod directory;
@@ -36,10 +41,13 @@ mod presence;
 mod registry;
 mod request;
 mod scatter;
+mod stream;
 mod tables;
 
 pub use self::core::{Core, CoreConfig, LinkId};
 pub use agent::{Agent, AgentConfig, AgentCounters};
+pub use client::{Client, Message};
+pub use client_error::{ClientError, Loss};
 pub use events::{Connected, CoreCounters, CoreEvent, Misuse};
 pub use frame::{Decoder, Direction, Frame, FrameError, HEADER, MAX_BODY};
 pub use id::{ConnectionId, ConnectionIdError, Process};

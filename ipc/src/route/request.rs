@@ -69,6 +69,11 @@ impl<'a> Push<'a> {
         self.outcome = true;
         self
     }
+
+    pub(super) fn without_outcome(mut self) -> Self {
+        self.outcome = false;
+        self
+    }
 }
 
 /// A push whose outcome will come. Never given twice by one agent.
