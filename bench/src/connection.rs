@@ -17,7 +17,7 @@ pub(crate) const INTEREST: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLET);
 
 /// How long a blocking step of a connection's youth may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections per loopback source address. A pair of addresses has some 28,000 ports by default, and those of the
 /// run before may still be in `TIME_WAIT`.
@@ -209,7 +209,11 @@ impl<D: Dialogue> Connection<D> {
 }
 
 /// A blocking connect, from a loopback address of its own group when `spread`.
-fn connect(number: usize, address: SocketAddr, spread: bool) -> std::io::Result<TcpStream> {
+pub(crate) fn connect(
+    number: usize,
+    address: SocketAddr,
+    spread: bool,
+) -> std::io::Result<TcpStream> {
     if !spread || !address.ip().is_loopback() || !address.is_ipv4() {
         return TcpStream::connect_timeout(&address, PATIENCE);
     }

@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
 use crate::error::BenchError;
-use crate::server;
+use crate::process;
 
 /// Which core the server gets and which the load. Decided before anything is pinned: children inherit affinity.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,8 @@ pub(crate) struct Cores {
     pub(crate) server: Option<usize>,
     /// The generator's core.
     pub(crate) load: Option<usize>,
+    /// All that this process may use.
+    all: CpuSet,
 }
 
 impl Cores {
@@ -28,12 +30,20 @@ impl Cores {
             (Some(server), Some(load)) => Self {
                 server: Some(server),
                 load: Some(load),
+                all: allowed,
             },
             _ => Self {
                 server: None,
                 load: None,
+                all: allowed,
             },
         })
+    }
+
+    /// Undoes [`pin`] for the calling thread, and for all that it starts later.
+    pub(crate) fn unpin(&self) -> Result<(), BenchError> {
+        sched_setaffinity(Pid::from_raw(0), &self.all)
+            .map_err(BenchError::sys("leaving the pinned core"))
     }
 
     /// The placement in words.
@@ -58,7 +68,7 @@ pub(crate) fn pin(core: usize) -> Result<(), BenchError> {
 pub(crate) fn time_of(pids: &[u32]) -> Result<Duration, BenchError> {
     pids.iter()
         .map(|&pid| {
-            clock_getcpuclockid(server::pid_of(pid))
+            clock_getcpuclockid(process::pid_of(pid))
                 .and_then(ClockId::now)
                 .map(Duration::from)
                 .map_err(BenchError::sys(format!(

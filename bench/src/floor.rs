@@ -16,7 +16,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::connection::INTEREST;
 use crate::error::BenchError;
-use crate::handshake::{accept_for, head_length, header};
+use crate::handshake::{answer_to, head_length};
 use crate::server::Speech;
 
 /// Bytes read at once, and the largest request or frame.
@@ -51,7 +51,7 @@ pub(crate) fn serve(speech: Speech, address: SocketAddr) -> Result<Infallible, B
         };
         for event in &events[..count] {
             if event.data() == LISTENER {
-                accept_all(&listener, &epoll, &mut peers, &mut free)?;
+                accept_all(&listener, LISTENER, &epoll, &mut peers, &mut free)?;
                 continue;
             }
             let Ok(index) = usize::try_from(event.data()) else {
@@ -68,7 +68,8 @@ pub(crate) fn serve(speech: Speech, address: SocketAddr) -> Result<Infallible, B
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// A listening socket with room for a burst.
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -77,8 +78,10 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn accept_all(
+/// Takes everybody who waits at `door`, the listener's epoll number.
+pub(crate) fn accept_all(
     listener: &TcpListener,
+    door: u64,
     epoll: &Epoll,
     peers: &mut Vec<Option<Peer>>,
     free: &mut Vec<usize>,
@@ -103,6 +106,7 @@ fn accept_all(
             .map_err(BenchError::sys("watching a connection"))?;
         peers[index] = Some(Peer {
             stream,
+            door,
             upgraded: false,
             leftover: Vec::new(),
             unsent: Vec::new(),
@@ -112,16 +116,19 @@ fn accept_all(
 
 /// One connection. Both buffers own no memory until they are needed.
 #[derive(Debug)]
-struct Peer {
-    stream: TcpStream,
-    upgraded: bool,
-    leftover: Vec<u8>,
-    unsent: Vec<u8>,
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
+    /// The epoll number of the listener that it came through.
+    pub(crate) door: u64,
+    /// Its WebSocket handshake is done.
+    pub(crate) upgraded: bool,
+    pub(crate) leftover: Vec<u8>,
+    pub(crate) unsent: Vec<u8>,
 }
 
 /// The connection is over, for whatever reason: the floor has nothing to say about it.
 #[derive(Debug)]
-struct Over;
+pub(crate) struct Over;
 
 /// What all connections share: the protocol and the two buffers.
 #[derive(Debug)]
@@ -204,12 +211,7 @@ impl Talk {
         let Some(head) = head_length(&self.input[..total]) else {
             return Ok(0);
         };
-        let key = header(&self.input[..head], "sec-websocket-key").ok_or(Over)?;
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            accept_for(key)
-        );
+        let answer = answer_to(&self.input[..head]).ok_or(Over)?;
         send(peer, answer.as_bytes())?;
         peer.upgraded = true;
         Ok(head)
@@ -235,15 +237,15 @@ impl Talk {
 
 /// One whole masked frame at the beginning of some bytes.
 #[derive(Debug)]
-struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     first: u8,
     mask: [u8; 4],
     payload: &'a [u8],
-    length: usize,
+    pub(crate) length: usize,
 }
 
 impl<'a> Frame<'a> {
-    fn first(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn first(bytes: &'a [u8]) -> Option<Self> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
         let (size, head) = match second & 0x7F {
             126 => (u64::from(u16::from_be_bytes(*bytes[2..].first_chunk()?)), 4),
@@ -259,6 +261,12 @@ impl<'a> Frame<'a> {
             payload,
             length,
         })
+    }
+
+    /// What the client said.
+    pub(crate) fn unmasked(&self) -> Vec<u8> {
+        let bytes = self.payload.iter().zip(self.mask.iter().cycle());
+        bytes.map(|(byte, key)| byte ^ key).collect()
     }
 
     #[allow(
@@ -295,7 +303,7 @@ impl<'a> Frame<'a> {
 }
 
 /// One write; what the kernel does not take waits for the next edge.
-fn send(peer: &mut Peer, bytes: &[u8]) -> Result<(), Over> {
+pub(crate) fn send(peer: &mut Peer, bytes: &[u8]) -> Result<(), Over> {
     if !peer.unsent.is_empty() {
         peer.unsent.extend_from_slice(bytes);
         return Ok(());

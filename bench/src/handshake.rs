@@ -1,5 +1,8 @@
 //! The few lines of RFC 6455's opening that both ends of the bench need.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
@@ -18,6 +21,57 @@ pub(crate) fn accept_for(key: &[u8]) -> String {
 /// A fresh `Sec-WebSocket-Key` from sixteen bytes.
 pub(crate) fn key_from(bytes: [u8; 16]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// A client's side of the opening, on a blocking stream. `seed` makes the key.
+pub(crate) fn shake(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    seed: [u8; 16],
+) -> Result<(), String> {
+    let key = key_from(seed);
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    );
+    stream
+        .write_all(request.as_bytes())
+        .map_err(|error| format!("sending the handshake: {error}"))?;
+    let mut answer = Vec::with_capacity(512);
+    let head_end = loop {
+        let mut piece = [0; 1024];
+        match stream.read(&mut piece) {
+            Ok(0) => return Err("closed during the handshake".to_owned()),
+            Ok(count) => answer.extend_from_slice(&piece[..count]),
+            Err(error) => return Err(format!("waiting for the handshake: {error}")),
+        }
+        if let Some(end) = head_length(&answer) {
+            break end;
+        }
+    };
+    if head_end != answer.len() {
+        return Err("the server spoke before it was asked".to_owned());
+    }
+    if !answer.starts_with(b"HTTP/1.1 101 ") {
+        return Err(format!(
+            "handshake refused: {}",
+            String::from_utf8_lossy(&answer)
+        ));
+    }
+    if header(&answer, "sec-websocket-accept") != Some(accept_for(key.as_bytes()).as_bytes()) {
+        return Err("the handshake's accept does not fit the key".to_owned());
+    }
+    Ok(())
+}
+
+/// A server's answer to the opening that `head` is; none if it is none.
+pub(crate) fn answer_to(head: &[u8]) -> Option<String> {
+    let key = header(head, "sec-websocket-key")?;
+    Some(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        accept_for(key)
+    ))
 }
 
 /// Length of the head that `bytes` begins with, its blank line included.

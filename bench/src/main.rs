@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clients;
 mod connection;
 mod cpu;
 mod duel;
@@ -14,6 +15,8 @@ mod http_load;
 mod idle;
 mod load;
 mod master_log;
+mod process;
+mod push;
 mod report;
 mod respawn;
 mod route;
@@ -24,6 +27,7 @@ mod ws_load;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +38,7 @@ use nix::sys::signal::Signal;
 
 use crate::duel::Duel;
 use crate::error::BenchError;
+use crate::push::Push;
 use crate::respawn::Respawn;
 use crate::server::{Side, Speech};
 use crate::ws_load::Kind;
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
     let done = match name {
         "serve" => return serve(arguments),
         "floor" => floor(arguments),
+        "push-floor" => push_floor(arguments),
+        "peer" => peer(arguments),
         _ => bench(name, arguments),
     };
     match done {
@@ -64,6 +71,9 @@ fn bench(name: &str, arguments: &ArgMatches) -> Result<(), BenchError> {
     }
     if name == "route" {
         return route::run();
+    }
+    if name == "push" {
+        return push_of(arguments).run();
     }
     let connections = *number(arguments, "connections");
     match name {
@@ -121,7 +131,45 @@ fn floor(arguments: &ArgMatches) -> Result<(), BenchError> {
     match floor::serve(speech, *number(arguments, "address"))? {}
 }
 
-/// What both servers do first: go to their core, and end with the bench even if that is killed.
+/// Becomes the floor of pushing.
+fn push_floor(arguments: &ArgMatches) -> Result<(), BenchError> {
+    prepare(arguments)?;
+    match push::floor::serve(
+        *number(arguments, "clients"),
+        *number(arguments, "lines"),
+        arguments.get_flag("collect"),
+    )? {}
+}
+
+/// Becomes another program, at its core and tied to the bench.
+fn peer(arguments: &ArgMatches) -> Result<(), BenchError> {
+    prepare(arguments)?;
+    let mut line = arguments
+        .get_many::<OsString>("arguments")
+        .unwrap_or_default();
+    let program = line.next().cloned().unwrap_or_default();
+    let error = std::process::Command::new(&program).args(line).exec();
+    Err(BenchError::io(format!("becoming {}", program.display()))(
+        error,
+    ))
+}
+
+fn push_of(arguments: &ArgMatches) -> Push {
+    Push {
+        clients: *number(arguments, "clients"),
+        senders: *number(arguments, "senders"),
+        window: *number(arguments, "window"),
+        counts: number::<Counts>(arguments, "counts").0.clone(),
+        gateways: *number(arguments, "gateways"),
+        rounds: *number(arguments, "rounds"),
+        warm_up: *number(arguments, "warm-up"),
+        seconds: *number(arguments, "seconds"),
+        alone: *number(arguments, "alone"),
+        pin: !arguments.get_flag("no-pin"),
+    }
+}
+
+/// What all servers do first: go to their core, and end with the bench even if that is killed.
 fn prepare(arguments: &ArgMatches) -> Result<(), BenchError> {
     if let Some(&core) = arguments.get_one::<usize>("core") {
         cpu::pin(core)?;
@@ -210,8 +258,71 @@ fn command() -> Command {
                     .value_parser(value_parser!(u64)),
                 ]),
         )
+        .subcommand(push_command())
         .subcommand(Command::new("route").about("What the router's core costs, without sockets"))
-        .subcommands([serve_command(), floor_command()])
+        .subcommands([
+            serve_command(),
+            floor_command(),
+            push_floor_command(),
+            peer_command(),
+        ])
+}
+
+fn push_command() -> Command {
+    Command::new("push")
+        .about("Pushes by uid: rate, CPU time and latency, beside a floor and other servers")
+        .long_about(
+            "Pushes lines to WebSocket clients by their uid: `workhive push` with one and with more workers beside a \
+             floor, all in turn in one run. Prints pushes per second with full windows, microseconds of CPU time per \
+             push of all the server's processes together, and the microseconds from writing a line to its client's \
+             receipt when nothing else is under way, in general and where sender and client are held by different \
+             processes.\n\n\
+             Other servers take part when the environment names checkouts of their sources (php must be installed): \
+             WORKHIVE_BENCH_WORKERMAN, WORKHIVE_BENCH_GATEWAYWORKER.",
+        )
+        .args([
+            counter("clients", "N", "200", "WebSocket clients, each with a uid"),
+            counter("senders", "N", "8", "Text connections that push"),
+            counter("window", "N", "32", "Lines under way on each of them"),
+            option(
+                "counts",
+                "N,..",
+                "1,2,4",
+                "Numbers of workers that workhive is run with",
+            )
+            .value_parser(Counts::parse),
+            counter(
+                "gateways",
+                "N",
+                "2",
+                "Gateways of GatewayWorker, and as many BusinessWorkers",
+            ),
+            counter("rounds", "N", "5", "Rounds, each of which measures every server"),
+            option("seconds", "S", "2", "Length of each window of full load").value_parser(seconds),
+            option("warm-up", "S", "0.5", "Load before each measured window").value_parser(seconds),
+            option("alone", "S", "1", "Length of each window of pushes one at a time")
+                .value_parser(seconds),
+            Arg::new("no-pin")
+                .long("no-pin")
+                .action(ArgAction::SetTrue)
+                .help("Pin nothing; otherwise servers of one process and the load beside them get a core each"),
+        ])
+}
+
+/// Numbers with commas between them.
+#[derive(Debug, Clone)]
+struct Counts(Vec<usize>);
+
+impl Counts {
+    fn parse(text: &str) -> Result<Self, String> {
+        let counts = text
+            .split(',')
+            .map(|one| match one.trim().parse::<usize>() {
+                Ok(0) => Err("must be at least 1".to_owned()),
+                other => other.map_err(|error| error.to_string()),
+            });
+        counts.collect::<Result<_, _>>().map(Self)
+    }
 }
 
 fn rate_arguments(depth: &'static str) -> Vec<Arg> {
@@ -269,6 +380,38 @@ fn floor_command() -> Command {
             Arg::new("address")
                 .required(true)
                 .value_parser(value_parser!(SocketAddr)),
+        )
+}
+
+fn push_floor_command() -> Command {
+    let door = |name| {
+        Arg::new(name)
+            .required(true)
+            .value_parser(value_parser!(SocketAddr))
+    };
+    Command::new("push-floor")
+        .about("Be the floor of pushing, until a signal ends it")
+        .args([core(), tied(), door("clients"), door("lines")])
+        .arg(
+            Arg::new("collect")
+                .long("collect")
+                .action(ArgAction::SetTrue)
+                .help("Send what one wait has brought to a client in one write"),
+        )
+}
+
+/// How the bench starts the programs of others.
+fn peer_command() -> Command {
+    Command::new("peer")
+        .about("Be another program, with the arguments that follow")
+        .args([core(), tied()])
+        .arg(
+            Arg::new("arguments")
+                .num_args(1..)
+                .required(true)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .value_parser(value_parser!(OsString)),
         )
 }
 

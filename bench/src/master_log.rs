@@ -5,7 +5,7 @@ use std::process::ChildStderr;
 use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
-use crate::server::tail_of;
+use crate::process::tail_of;
 
 /// A slot has a new worker that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

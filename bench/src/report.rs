@@ -181,7 +181,8 @@ pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f
         .unwrap_or(f64::NAN)
 }
 
-fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
+/// The lowest and the highest value.
+pub(crate) fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let values = sorted(values);
     let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
     (end(values.first()), end(values.last()))
@@ -193,7 +194,8 @@ fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-fn percent(part: Duration, whole: Duration) -> f64 {
+/// A share in percent.
+pub(crate) fn percent(part: Duration, whole: Duration) -> f64 {
     100.0 * part.as_secs_f64() / whole.as_secs_f64()
 }
 
@@ -201,7 +203,7 @@ fn percent(part: Duration, whole: Duration) -> f64 {
     clippy::cast_precision_loss,
     reason = "counts of a few seconds are far below 2^52"
 )]
-fn count(value: u64) -> f64 {
+pub(crate) fn count(value: u64) -> f64 {
     value as f64
 }
 

@@ -19,8 +19,9 @@ use crate::cpu::{self, Cores};
 use crate::error::BenchError;
 use crate::http_load::HttpDialogue;
 use crate::master_log::{Log, parse_ready};
+use crate::process::{children, signal};
 use crate::report;
-use crate::server::{Order, Server, Side, Speech, children, signal};
+use crate::server::{Order, Server, Side, Speech};
 use crate::sockets::held_ports;
 
 /// The epoll number of the log; connections use their index.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use workhive_ipc::route::{
-    Agent, AgentConfig, Core, CoreConfig, Event, FromRouter, LinkId, Outcome, Process, Push,
+    Agent, AgentConfig, Core, CoreConfig, Event, FromRouter, LinkId, Local, Outcome, Process, Push,
     Target, ToRouter,
 };
 
@@ -16,6 +16,7 @@ const ROUNDS: usize = 20_000;
 /// Prints all figures.
 pub(crate) fn run() -> Result<(), BenchError> {
     a_push_costs()?;
+    a_push_within_one_process_costs()?;
     a_room_and_a_resync_cost()?;
     a_frame_costs()
 }
@@ -113,6 +114,57 @@ fn a_push_costs() -> Result<(), BenchError> {
             return Err(refused("pushes were lost"));
         }
     }
+    Ok(())
+}
+
+/// All of it: the encoding, the way through the router and back, the report and the outcome.
+fn a_push_within_one_process_costs() -> Result<(), BenchError> {
+    let now = Instant::now();
+    let mut hive: Local<u64> = Local::new(
+        process(0),
+        AgentConfig::default(),
+        CoreConfig::default(),
+        now,
+    );
+    let names: Vec<Vec<u8>> = (0..UIDS).map(uid).collect();
+    for (key, name) in (0..).zip(&names) {
+        hive.agent().open(key);
+        hive.agent().bind(key, name, false).map_err(refused)?;
+    }
+    while hive.pump(now) {
+        while hive.poll().is_some() {}
+    }
+    let payload = [b'x'; 160];
+    let (mut next, mut delivered) = (0, 0);
+    let mut receipts = Vec::new();
+    let began = Instant::now();
+    for _ in 0..ROUNDS {
+        for _ in 0..BATCH {
+            next = (next + 7919) % names.len();
+            let push = Push::message(Target::Uid(&names[next]), 0, &payload).with_outcome();
+            hive.agent().push(push, now).map_err(refused)?;
+        }
+        while hive.pump(now) {
+            while let Some(event) = hive.poll() {
+                match event {
+                    Event::Deliver { receipt, .. } => receipts.push(receipt),
+                    Event::Outcome { outcome, .. } => delivered += outcome.delivered as usize,
+                    _ => {}
+                }
+            }
+            for receipt in receipts.drain(..) {
+                hive.agent().report(receipt, 1, 0);
+            }
+        }
+    }
+    let (took, count) = (began.elapsed(), BATCH * ROUNDS);
+    if delivered != count {
+        return Err(refused("pushes were lost"));
+    }
+    let nanos = took.as_nanos() / count as u128;
+    println!(
+        "one process: {nanos} ns per push with outcome, {count} pushes of 160 bytes in {took:.2?}"
+    );
     Ok(())
 }
 

@@ -1,21 +1,20 @@
 //! The WebSocket questions of the generator: numbered messages, each of which must come back as it went, in order.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::connection::{Dialogue, Heard};
-use crate::handshake::{accept_for, head_length, header, key_from};
+use crate::handshake::shake;
 
 /// Bytes of payload per message.
 pub(crate) const PAYLOAD: usize = 64;
 /// Largest payload of a control frame, and of the short length form.
-const SHORT: usize = 125;
+pub(crate) const SHORT: usize = 125;
 
-const FIN: u8 = 0x80;
+pub(crate) const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xA;
 
 /// Which kind of message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,40 +76,7 @@ impl Dialogue for WsDialogue {
         for chunk in seed.chunks_exact_mut(4) {
             chunk.copy_from_slice(&self.random.mask());
         }
-        let key = key_from(seed);
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
-            self.address
-        );
-        stream
-            .write_all(request.as_bytes())
-            .map_err(|error| format!("sending the handshake: {error}"))?;
-        let mut answer = Vec::with_capacity(512);
-        let head_end = loop {
-            let mut piece = [0; 1024];
-            match stream.read(&mut piece) {
-                Ok(0) => return Err("closed during the handshake".to_owned()),
-                Ok(count) => answer.extend_from_slice(&piece[..count]),
-                Err(error) => return Err(format!("waiting for the handshake: {error}")),
-            }
-            if let Some(end) = head_length(&answer) {
-                break end;
-            }
-        };
-        if head_end != answer.len() {
-            return Err("the server spoke before it was asked".to_owned());
-        }
-        if !answer.starts_with(b"HTTP/1.1 101 ") {
-            return Err(format!(
-                "handshake refused: {}",
-                String::from_utf8_lossy(&answer)
-            ));
-        }
-        if header(&answer, "sec-websocket-accept") != Some(accept_for(key.as_bytes()).as_bytes()) {
-            return Err("the handshake's accept does not fit the key".to_owned());
-        }
-        Ok(())
+        shake(stream, self.address, seed)
     }
 
     fn ask(&mut self, out: &mut Vec<u8>) {
@@ -157,7 +123,7 @@ impl Dialogue for WsDialogue {
 }
 
 /// Appends one masked frame with the short length form, which fits everything the generator sends.
-fn frame(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+pub(crate) fn frame(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
     debug_assert!(payload.len() <= SHORT);
     #[allow(
         clippy::cast_possible_truncation,
@@ -174,17 +140,27 @@ fn frame(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
     }
 }
 
-/// Masks that differ from frame to frame. They need no secrecy here, only variety at no cost (xorshift64).
+/// Masks that differ from frame to frame, and choices. They need no secrecy, only variety at no cost (xorshift64).
 #[derive(Debug)]
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn mask(&mut self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.next().to_be_bytes();
+        [a, b, c, d]
+    }
+
+    /// The next 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let [a, b, c, d, ..] = self.0.to_be_bytes();
-        [a, b, c, d]
+        self.0
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() >> 33).unwrap_or(0) % end
     }
 }
 
