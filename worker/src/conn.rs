@@ -245,7 +245,7 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
 
     /// The hive: everybody in it, in whichever process.
     pub fn hive(&self) -> Hive {
-        Hive::new()
+        Hive::of(self.handle.key())
     }
 }
 

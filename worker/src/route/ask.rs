@@ -129,7 +129,7 @@ impl Hive {
         let uids: Vec<U> = uids.into_iter().collect();
         let uids = all_checked("uid", &uids)?;
         let asked = uids.len();
-        Self::ask(
+        self.ask(
             Query::Online(uids),
             Box::new(move |answer| {
                 then(match answer {
@@ -168,7 +168,7 @@ impl Hive {
         after: Option<ConnectionId>,
         then: impl FnOnce(Members) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        members(Scope::Uid(checked("uid", uid.as_ref())?), after, then)
+        members(self, Scope::Uid(checked("uid", uid.as_ref())?), after, then)
     }
 
     /// The members of a room with their uids, a page of them: those after `after`.
@@ -192,7 +192,12 @@ impl Hive {
         after: Option<ConnectionId>,
         then: impl FnOnce(Members) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        members(Scope::Room(checked("room", room.as_ref())?), after, then)
+        members(
+            self,
+            Scope::Room(checked("room", room.as_ref())?),
+            after,
+            then,
+        )
     }
 
     /// All connections that [`send_to_all`](Hive::send_to_all) reaches, a page of them: those after `after`.
@@ -215,7 +220,7 @@ impl Hive {
         after: Option<ConnectionId>,
         then: impl FnOnce(Members) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        members(Scope::All, after, then)
+        members(self, Scope::All, after, then)
     }
 
     /// How many members a room has.
@@ -238,7 +243,7 @@ impl Hive {
         room: impl AsRef<[u8]>,
         then: impl FnOnce(Count) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        count(Scope::Room(checked("room", room.as_ref())?), then)
+        count(self, Scope::Room(checked("room", room.as_ref())?), then)
     }
 
     /// How many connections [`send_to_all`](Hive::send_to_all) reaches.
@@ -260,7 +265,7 @@ impl Hive {
         self,
         then: impl FnOnce(Count) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        count(Scope::All, then)
+        count(self, Scope::All, then)
     }
 
     /// How many uids, rooms, topics and processes there are.
@@ -279,7 +284,7 @@ impl Hive {
     /// # Errors
     /// As [`is_uid_online`](Self::is_uid_online).
     pub fn totals(self, then: impl FnOnce(Totals) -> Result + 'static) -> Result<(), RouteError> {
-        Self::ask(
+        self.ask(
             Query::Totals,
             Box::new(move |answer| {
                 then(match answer {
@@ -328,7 +333,7 @@ impl Hive {
         from: u32,
         then: impl FnOnce(Names) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        names(Table::Uids, from, then)
+        names(self, Table::Uids, from, then)
     }
 
     /// The rooms that have members, a page of them, from `from` on: 0, or what the page before said.
@@ -351,7 +356,7 @@ impl Hive {
         from: u32,
         then: impl FnOnce(Names) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        names(Table::Rooms, from, then)
+        names(self, Table::Rooms, from, then)
     }
 
     /// What a connection has set with [`Conn::set_session`](crate::Conn::set_session).
@@ -374,7 +379,7 @@ impl Hive {
         id: ConnectionId,
         then: impl FnOnce(Session) -> Result + 'static,
     ) -> Result<(), RouteError> {
-        Self::ask(
+        self.ask(
             Query::Session(known(id)?),
             Box::new(move |answer| {
                 then(match answer {
@@ -394,6 +399,7 @@ fn page() -> u16 {
 }
 
 fn members(
+    hive: Hive,
     scope: Scope<'_>,
     after: Option<ConnectionId>,
     then: impl FnOnce(Members) -> Result + 'static,
@@ -403,7 +409,7 @@ fn members(
         after,
         limit: page(),
     };
-    Hive::ask(
+    hive.ask(
         query,
         Box::new(move |answer| {
             then(match answer {
@@ -426,8 +432,12 @@ fn members(
     )
 }
 
-fn count(scope: Scope<'_>, then: impl FnOnce(Count) -> Result + 'static) -> Result<(), RouteError> {
-    Hive::ask(
+fn count(
+    hive: Hive,
+    scope: Scope<'_>,
+    then: impl FnOnce(Count) -> Result + 'static,
+) -> Result<(), RouteError> {
+    hive.ask(
         Query::Count(scope),
         Box::new(move |answer| {
             then(match answer {
@@ -448,6 +458,7 @@ fn count(scope: Scope<'_>, then: impl FnOnce(Count) -> Result + 'static) -> Resu
 }
 
 fn names(
+    hive: Hive,
     table: Table,
     from: u32,
     then: impl FnOnce(Names) -> Result + 'static,
@@ -457,7 +468,7 @@ fn names(
         from,
         limit: page(),
     };
-    Hive::ask(
+    hive.ask(
         query,
         Box::new(move |answer| {
             then(match answer {

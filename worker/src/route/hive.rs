@@ -5,7 +5,8 @@ use std::fmt;
 use workhive_ipc::route::{ConnectionId, Outcome, Push, Query, Target};
 use workhive_protocols::Message;
 
-use crate::core::with;
+use crate::core::{Core, with};
+use crate::entry::Key;
 use crate::error::{Result, RouteError};
 use crate::route::{BINARY, TEXT, ThenAnswer, ThenOutcome};
 
@@ -44,6 +45,8 @@ use crate::route::{BINARY, TEXT, ThenAnswer, ThenOutcome};
 pub struct Hive {
     except: Vec<ConnectionId>,
     then: Option<ThenOutcome>,
+    /// The connection in whose callback it was made: it waits for what comes back.
+    conn: Option<Key>,
 }
 
 impl Hive {
@@ -60,6 +63,13 @@ impl Hive {
         Self::default()
     }
 
+    pub(crate) fn of(conn: Key) -> Self {
+        Self {
+            conn: Some(conn),
+            ..Self::default()
+        }
+    }
+
     /// Leaves out a connection, such as the one that speaks. Can be said of up to 1,024.
     pub fn except(mut self, id: ConnectionId) -> Self {
         self.except.push(id);
@@ -70,6 +80,9 @@ impl Hive {
     ///
     /// The outcome comes from the processes that own the connections: `delivered` counts those whose send buffer took
     /// the message. It has an unknown part if an owner died or did not answer within 5 s.
+    ///
+    /// A connection from whose callback it was sent ([`Conn::hive`](crate::Conn::hive)) waits for the outcome: until then
+    /// a peer that has closed its sending side still gets its answer, and a draining process does not end it.
     pub fn on_outcome(mut self, then: impl FnOnce(Outcome) -> Result + 'static) -> Self {
         self.then = Some(Box::new(then));
         self
@@ -415,7 +428,13 @@ impl Hive {
         for id in self.except {
             push = push.except(id);
         }
-        let mut then = self.then;
+        let conn = self.conn;
+        let mut then = self.then.map(|then| -> ThenOutcome {
+            Box::new(move |outcome| {
+                release(conn);
+                then(outcome)
+            })
+        });
         if then.is_some() {
             push = push.with_outcome();
         }
@@ -428,6 +447,7 @@ impl Hive {
             }
             if let (Some(id), Some(then)) = (sent?, then.take()) {
                 core.routing.outcomes.insert(id, then);
+                core.hold(conn);
             }
             Ok(())
         })
@@ -435,18 +455,45 @@ impl Hive {
     }
 
     /// Asks something of the router, which answers later.
-    pub(super) fn ask(query: Query<'_>, then: ThenAnswer) -> Result<(), RouteError> {
-        let mut then = Some(then);
+    pub(super) fn ask(self, query: Query<'_>, then: ThenAnswer) -> Result<(), RouteError> {
+        let conn = self.conn;
+        let mut then: Option<ThenAnswer> = Some(Box::new(move |answer| {
+            release(conn);
+            then(answer)
+        }));
         with(|core| {
             let now = core.clock.now();
             let id = core.routing.side.agent().query(query, now)?;
             if let Some(then) = then.take() {
                 core.routing.answers.insert(id, then);
+                core.hold(conn);
             }
             Ok(())
         })
         .unwrap_or(Err(RouteError::NotOnLoop))
     }
+}
+
+impl Core {
+    /// A connection waits for something that it has asked for.
+    pub(super) fn hold(&mut self, conn: Option<Key>) {
+        if let Some(entry) = conn.and_then(|key| self.entry(key)) {
+            entry.work += 1;
+        }
+    }
+}
+
+/// It waits no longer.
+pub(super) fn release(conn: Option<Key>) {
+    with(|core| {
+        let Some(key) = conn else {
+            return;
+        };
+        if let Some(entry) = core.entry(key) {
+            entry.work = entry.work.saturating_sub(1);
+            core.mark_dirty(key);
+        }
+    });
 }
 
 impl fmt::Debug for Hive {

@@ -7,7 +7,7 @@ use crate::conn::Conn;
 use crate::core::{Core, with};
 use crate::entry::{Key, Phase};
 use crate::error::{Result, RouteError};
-use crate::route::hive::checked;
+use crate::route::hive::{checked, release};
 use crate::uid::Uid;
 
 /// What a connection was, for `on_close` to see.
@@ -193,14 +193,18 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     ) {
         let key = self.handle().key();
         let mut then: Option<super::ThenRegistered> = Some(Box::new(move |state| {
+            release(Some(key));
             crate::turn::tell::<P, S, D>("the end of a registration", key, state, then);
         }));
-        with(|core| match (registered, then.take()) {
-            (Registered::InForce, Some(then)) => core.routing.in_force.push(then),
-            (Registered::Pending(ticket), Some(then)) => {
-                core.routing.registrations.insert(ticket, then);
+        with(|core| {
+            core.hold(Some(key));
+            match (registered, then.take()) {
+                (Registered::InForce, Some(then)) => core.routing.in_force.push(then),
+                (Registered::Pending(ticket), Some(then)) => {
+                    core.routing.registrations.insert(ticket, then);
+                }
+                (_, None) => {}
             }
-            (_, None) => {}
         });
     }
 }
