@@ -366,13 +366,64 @@
 //!     });
 //! ```
 //!
-//! State is per process. With `count` above 1 each process has its own: connections that must see each other's state
-//! belong into one process.
+//! State is per process. With `count` above 1 each process has its own. Messages reach connections in any process, see
+//! below; what must see the same state belongs into one process.
 //!
-//! # Push to a user
+//! # Push to a user, a room, everybody
 //!
-//! [`Conn::bind_uid`] says who a connection belongs to; [`Hive::send_to_uid`] reaches all connections of that user id,
-//! whatever their protocols, and tells what became of it. In this version user ids are routed within one process.
+//! [`Conn::bind_uid`] says who a connection belongs to, [`Conn::join_room`] puts it into a room, and [`Hive`], which
+//! [`Conn::hive`] and [`Process::hive`] give, reaches them in whichever process they are:
+//!
+//! ```no_run
+//! use workhive::{WebSocket, Worker};
+//!
+//! fn main() -> workhive::Exit {
+//!     Worker::<WebSocket>::new("0.0.0.0:8000")
+//!         .count(4)
+//!         .on_message(|conn, message| {
+//!             let text = message.as_text()?;
+//!             // The first message is the name.
+//!             let Some(name) = conn.uid() else {
+//!                 conn.bind_uid(text)?;
+//!                 conn.join_room("lobby")?;
+//!                 return Ok(conn.hive().send_to_room("lobby", format!("{text} is here"))?);
+//!             };
+//!             // "bob: hello" is for bob alone.
+//!             if let Some((to, words)) = text.split_once(": ") {
+//!                 let me = conn.handle();
+//!                 let hive = conn.hive().on_outcome(move |outcome| {
+//!                     if outcome.is_delivered() { Ok(()) } else { me.send("nobody of that name is here") }
+//!                 });
+//!                 return Ok(hive.send_to_uid(to, format!("{name}: {words}"))?);
+//!             }
+//!             let others = conn.hive().except(conn.id());
+//!             Ok(others.send_to_room("lobby", format!("{name}: {text}"))?)
+//!         })
+//!         .run()
+//! }
+//! ```
+//!
+//! What is promised, and what is not:
+//!
+//! - Messages to a uid, a room or all reach each connection once, and everybody who gets two of them gets them in the
+//!   same order, also the sender's own connections.
+//! - [`Conn::bind_uid_then`] and [`Conn::join_room_then`] tell when a registration is in force: whatever any process sends
+//!   after that is delivered.
+//! - The [`Outcome`] of a message counts the connections whose send buffer took it. Whether the peer has read it, only
+//!   an answer of the peer's can tell. Messages for a uid that is not online are not kept.
+//! - Nothing blocks. Outcomes and the answers to questions ([`Hive::is_uid_online`], [`Hive::room_members`]..) come
+//!   later, on the loop, always and once.
+//! - A hive of several processes has one more, the router, which the master watches like the others. If it dies, the
+//!   next one learns from the workers who is where within milliseconds; messages that were on their way have an unknown
+//!   outcome, and none is delivered twice.
+//! - Uids and rooms are bytes, 1 to 255 of any value. A connection has one uid and up to 128 rooms, unless its listener
+//!   says otherwise.
+//!
+//! Programs that run beside the hive push through its socket: `workhive push send` from a shell, and
+//! `workhive_ipc::route::Client` from Rust.
+//!
+//! [`Process::subscribe`] and [`Hive::publish`] carry messages between processes rather than to connections: for caches,
+//! settings, counters.
 //!
 //! # Several listeners, several groups
 //!
@@ -503,9 +554,10 @@
 //! # Reload and state
 //!
 //! The state of a process is not handed to its replacement. While the old process drains, its connections stay there
-//! with the old state, and new ones go to the new process with a new state: the two halves of a chat do not see each
-//! other. Where everybody must be in one process, either keep that time short with [`Worker::drain`], so that clients
-//! come back soon, or keep the process and let a reload only tell it:
+//! with the old state, and new ones go to the new process with a new state. Messages reach both; only a hive of one
+//! process, which has no router beside it, closes connections with a uid at once, so that they come back where messages
+//! go. Where everybody must see one state, either keep that time short with [`Worker::drain`], so that clients come back
+//! soon, or keep the process and let a reload only tell it:
 //!
 //! ```no_run
 //! use workhive::{Text, Worker};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use workhive_protocols::{Handshake, Protocol, Raw, Verdict, WebSocket};
-use workhive_worker::{Conn, ConnectionError, Definition, Listener, Place, Process, Result};
+use workhive_worker::{Conn, ConnectionError, Definition, Listener, Place, Process, Result, Uid};
 
 use crate::{Exit, Group, run_all};
 
@@ -224,6 +224,21 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
         self.listener(|listener| listener.max_send_buffer(bytes))
     }
 
+    /// Whether messages to all reach the connections: [`Listener::routed`].
+    pub fn routed(self, yes: bool) -> Self {
+        self.listener(|listener| listener.routed(yes))
+    }
+
+    /// How many uids a connection may have: [`Listener::max_uids`].
+    pub fn max_uids(self, uids: u16) -> Self {
+        self.listener(|listener| listener.max_uids(uids))
+    }
+
+    /// In how many rooms a connection may be: [`Listener::max_rooms`].
+    pub fn max_rooms(self, rooms: u16) -> Self {
+        self.listener(|listener| listener.max_rooms(rooms))
+    }
+
     /// Ends connections from which nothing was received for this long: [`Listener::idle_timeout`].
     pub fn idle_timeout(self, after: Duration) -> Self {
         self.listener(|listener| listener.idle_timeout(after))
@@ -274,6 +289,41 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
         callback: impl Fn(&mut Process<'_, S>) -> Result + 'static,
     ) -> Self {
         self.define(|definition| definition.on_worker_reload(callback))
+    }
+
+    /// Called when a uid gets its first connection in the whole hive, in every process of this group. One that is to do
+    /// something only once asks for `worker.slot() == 0`, or belongs to a group of one process.
+    ///
+    /// It may be told twice while the hive reloads, and what happens while the router is being restarted is not told.
+    /// Uids that were online before this process was are not told either; [`Hive::uids`](crate::Hive::uids) lists them.
+    ///
+    /// ```
+    /// use workhive::{WebSocket, Worker};
+    ///
+    /// let chat = Worker::<WebSocket>::new("127.0.0.1:8000")
+    ///     .count(4)
+    ///     .on_message(|conn, name| conn.bind_uid(name.as_text()?))
+    ///     .on_uid_online(|worker, uid| {
+    ///         if worker.slot() == 0 {
+    ///             worker.hive().send_to_all(format!("{uid} is here"))?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    /// ```
+    pub fn on_uid_online(
+        self,
+        callback: impl Fn(&mut Process<'_, S>, &Uid) -> Result + 'static,
+    ) -> Self {
+        self.define(|definition| definition.on_uid_online(callback))
+    }
+
+    /// Called when a uid has had no connection in the whole hive for two seconds, so that a client that comes back, or a
+    /// page that is loaded anew, makes no noise; as [`on_uid_online`](Self::on_uid_online).
+    pub fn on_uid_offline(
+        self,
+        callback: impl Fn(&mut Process<'_, S>, &Uid) -> Result + 'static,
+    ) -> Self {
+        self.define(|definition| definition.on_uid_offline(callback))
     }
 
     /// Called when a connection has been accepted: [`Listener::on_connect`].

@@ -136,12 +136,8 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
         self
     }
 
-    /// Called when a uid gets its first connection in the whole hive: in every process of this group. One that is to do
-    /// something only once asks for `worker.slot() == 0`, or belongs to a group of one process.
-    ///
-    /// It may be told twice while the hive reloads, and what happens while the router is being restarted is not told.
-    /// The uids that were online before this process was, are not told either; [`Hive::uids`](crate::Hive::uids) lists
-    /// them.
+    /// Called in each process when a uid gets its first connection in the whole hive, while the router can be reached;
+    /// twice, perhaps, while the hive reloads.
     pub fn on_uid_online(
         mut self,
         callback: impl Fn(&mut Process<'_, S>, &Uid) -> Result + 'static,
@@ -150,8 +146,7 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
         self
     }
 
-    /// Called when a uid has had no connection in the whole hive for two seconds, so that a client that comes back, or a
-    /// page that is loaded anew, makes no noise; as [`on_uid_online`](Self::on_uid_online).
+    /// Called in each process when a uid has had no connection in the whole hive for two seconds.
     pub fn on_uid_offline(
         mut self,
         callback: impl Fn(&mut Process<'_, S>, &Uid) -> Result + 'static,
