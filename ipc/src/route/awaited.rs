@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::route::directory::MemberId;
+
 /// Things that are waited for, all equally long. A number is never given twice.
 #[derive(Debug)]
 pub(crate) struct Awaited<T> {
@@ -132,6 +134,42 @@ fn is_live<T>(places: &[Place<T>], number: u64) -> bool {
         .is_some_and(|place| place.round == round(number) && place.value.is_some())
 }
 
+/// Those from whom an answer is awaited, each once. Mostly there is one, who takes no memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Owing {
+    /// None only if there are no more either.
+    first: Option<MemberId>,
+    more: Vec<MemberId>,
+}
+
+impl Owing {
+    /// Adds one who is not there.
+    pub(crate) fn push(&mut self, member: MemberId) {
+        match self.first {
+            None => self.first = Some(member),
+            Some(_) => self.more.push(member),
+        }
+    }
+
+    /// Takes one away; false if it was not there.
+    pub(crate) fn remove(&mut self, member: MemberId) -> bool {
+        if self.first == Some(member) {
+            self.first = self.more.pop();
+            return true;
+        }
+        let at = self.more.iter().position(|other| *other == member);
+        at.map(|at| self.more.swap_remove(at)).is_some()
+    }
+
+    pub(crate) fn contains(&self, member: MemberId) -> bool {
+        self.first == Some(member) || self.more.contains(&member)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +195,22 @@ mod tests {
         );
         assert_eq!(awaited.len(), 0);
         assert_eq!(awaited.next_deadline(), None);
+    }
+
+    #[test]
+    fn each_one_that_owes_an_answer_is_there_until_it_is_taken_away() {
+        let mut owing = Owing::default();
+        assert!(owing.is_empty() && !owing.contains(0) && !owing.remove(0));
+        for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+            (1..=3).for_each(|member| owing.push(member));
+            for (taken, member) in order.into_iter().enumerate() {
+                assert!(owing.contains(member) && !owing.is_empty());
+                assert!(owing.remove(member) && !owing.remove(member) && !owing.contains(member));
+                let left = (1..=3).filter(|member| owing.contains(*member));
+                assert_eq!(left.count(), 2 - taken);
+            }
+            assert!(owing.is_empty());
+        }
     }
 
     #[test]

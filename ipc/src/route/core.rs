@@ -267,6 +267,11 @@ impl Core {
 
     /// Bytes were read from a link. All whole frames are handled before this returns.
     pub fn receive(&mut self, id: LinkId, bytes: &[u8], now: Instant) {
+        self.receive_by(id, |decoder| decoder.feed(bytes), now);
+    }
+
+    /// As [`receive`](Self::receive), when the bytes have their own way into the decoder.
+    pub(super) fn receive_by(&mut self, id: LinkId, feed: impl FnOnce(&mut Decoder), now: Instant) {
         let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
             return;
         };
@@ -275,7 +280,7 @@ impl Core {
             &mut state.link.decoder,
             Decoder::new(Direction::ToRouter, 0),
         );
-        decoder.feed(bytes);
+        feed(&mut decoder);
         let mut misuse = None;
         loop {
             match decoder.next_frame() {
@@ -331,6 +336,15 @@ impl Core {
                 state.full = false;
             }
         }
+    }
+
+    /// As [`sent`](Self::sent), of all of it, to a process that is this one. Says how much it was.
+    pub(super) fn hand_over(&mut self, id: LinkId, decoder: &mut Decoder) -> usize {
+        let Some(state) = self.link_mut(id) else {
+            return 0;
+        };
+        state.full = false;
+        state.link.out().hand_over(decoder)
     }
 
     /// The next link that has got output since it was last named.

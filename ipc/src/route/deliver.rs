@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::route::ConnectionId;
+use crate::route::awaited::Owing;
 use crate::route::core::Core;
 use crate::route::directory::MemberId;
 use crate::route::events::Misuse;
@@ -16,7 +17,7 @@ pub(super) struct Pushed {
     /// The sender's number for it.
     id: u64,
     /// Those who have not reported yet, each once.
-    waiting: Vec<MemberId>,
+    waiting: Owing,
     outcome: Outcome,
 }
 
@@ -27,7 +28,7 @@ struct Push<'a> {
     exclude: &'a [ConnectionId],
     action: Action<'a>,
     payload: &'a [u8],
-    waiting: Vec<MemberId>,
+    waiting: Owing,
     outcome: Outcome,
 }
 
@@ -69,7 +70,7 @@ impl Core {
             let pushed = Pushed {
                 origin,
                 id,
-                waiting: Vec::new(),
+                waiting: Owing::default(),
                 outcome: Outcome::default(),
             };
             ask = self.pushed.insert(pushed, now);
@@ -79,7 +80,7 @@ impl Core {
             exclude,
             action,
             payload,
-            waiting: Vec::new(),
+            waiting: Owing::default(),
             outcome: Outcome::default(),
         };
         self.hand_out(&mut push, target);
@@ -229,10 +230,9 @@ impl Core {
         let Some(pushed) = self.pushed.get_mut(ask) else {
             return;
         };
-        let Some(at) = pushed.waiting.iter().position(|other| *other == owner) else {
+        if !pushed.waiting.remove(owner) {
             return;
-        };
-        pushed.waiting.swap_remove(at);
+        }
         pushed.outcome.add(delivered, refused);
         if pushed.waiting.is_empty()
             && let Some(pushed) = self.pushed.remove(ask)
@@ -265,12 +265,9 @@ impl Core {
 
     /// Nothing more comes from this member: what it owed is unknown.
     pub(super) fn forget_owner(&mut self, owner: MemberId) {
-        for number in self
-            .pushed
-            .numbers(|pushed| pushed.waiting.contains(&owner))
-        {
+        for number in self.pushed.numbers(|pushed| pushed.waiting.contains(owner)) {
             if let Some(pushed) = self.pushed.get_mut(number) {
-                pushed.waiting.retain(|other| *other != owner);
+                pushed.waiting.remove(owner);
                 pushed.outcome.unknown = true;
                 if pushed.waiting.is_empty()
                     && let Some(pushed) = self.pushed.remove(number)

@@ -166,6 +166,18 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Takes all these bytes; without a copy if nothing is left of what came before.
+    pub(crate) fn feed_all(&mut self, bytes: &mut Vec<u8>) {
+        if self.failed.is_none() && self.start == self.buffer.len() {
+            std::mem::swap(&mut self.buffer, bytes);
+            self.start = 0;
+        } else {
+            self.feed(bytes);
+        }
+        bytes.clear();
+        bytes.shrink_to(KEEP);
+    }
+
     /// The next frame; None until more has been fed.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         let span = self.next_span()?;

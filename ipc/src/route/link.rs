@@ -180,6 +180,18 @@ impl OutQueue {
         }
     }
 
+    /// Gives everything to a decoder in the same process. Says how much it was.
+    pub(crate) fn hand_over(&mut self, decoder: &mut Decoder) -> usize {
+        let bytes = self.pending().len();
+        if self.written == 0 {
+            decoder.feed_all(&mut self.buffer);
+        } else {
+            decoder.feed(self.pending());
+            self.sent(bytes);
+        }
+        bytes
+    }
+
     pub(crate) fn push_data(&mut self, message: &impl Outgoing, payload: &[u8]) -> bool {
         let before = self.buffer.len();
         // The payload is the part that can be large: not even copied when it is clear that it does not fit.

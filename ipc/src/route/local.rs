@@ -6,6 +6,7 @@ use crate::route::Process;
 use crate::route::agent::{Agent, AgentConfig};
 use crate::route::core::{Core, CoreConfig, LinkId};
 use crate::route::events::CoreEvent;
+use crate::route::frame::Decoder;
 use crate::route::request::Event;
 use crate::route::tables::Key;
 
@@ -126,12 +127,11 @@ impl<K: Key> Local<K> {
             self.core.never_name(self.link);
             self.agent.connected(now);
         }
-        let to_router = self.agent.output().len();
-        self.core.receive(self.link, self.agent.output(), now);
-        self.agent.sent(to_router);
-        let from_router = self.core.output(self.link).len();
-        self.agent.receive(self.core.output(self.link));
-        self.core.sent(self.link, from_router);
+        let mut to_router = 0;
+        let out = &mut self.agent.out;
+        let feed = |decoder: &mut Decoder| to_router = out.hand_over(decoder);
+        self.core.receive_by(self.link, feed, now);
+        let from_router = self.core.hand_over(self.link, &mut self.agent.decoder);
         to_router + from_router > 0
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::route::ConnectionId;
+use crate::route::awaited::Owing;
 use crate::route::core::Core;
 use crate::route::deliver::Handed;
 use crate::route::directory::{Directory, MemberId};
@@ -17,7 +18,7 @@ pub(super) struct Asked {
     /// The asker's number for it.
     id: u64,
     /// Those who have not answered yet, each once.
-    waiting: Vec<MemberId>,
+    waiting: Owing,
     /// What they said so far: a `Count`, `Members` or `Session`.
     answer: Answer,
     /// Of a page.
@@ -77,7 +78,7 @@ impl Core {
         let asked = Asked {
             origin,
             id,
-            waiting: Vec::new(),
+            waiting: Owing::default(),
             answer,
             limit,
             cut: None,
@@ -104,7 +105,7 @@ impl Core {
         }
         member.waiting += 1;
         let ask = self.asked.insert(asked, now);
-        let mut waiting = Vec::new();
+        let mut waiting = Owing::default();
         let mut lost = false;
         let question = FromRouter::Ask {
             ask,
@@ -169,10 +170,9 @@ impl Core {
         let Some(asked) = self.asked.get_mut(ask) else {
             return Ok(());
         };
-        let Some(at) = asked.waiting.iter().position(|other| *other == owner) else {
+        if !asked.waiting.remove(owner) {
             return Ok(());
-        };
-        asked.waiting.swap_remove(at);
+        }
         let fits = asked.merge(answer);
         self.finish_if_done(ask);
         if fits { Ok(()) } else { Err(Misuse::Answer) }
@@ -215,9 +215,9 @@ impl Core {
         for number in self.asked.numbers(|asked| asked.origin == member) {
             self.asked.remove(number);
         }
-        for number in self.asked.numbers(|asked| asked.waiting.contains(&member)) {
+        for number in self.asked.numbers(|asked| asked.waiting.contains(member)) {
             if let Some(asked) = self.asked.get_mut(number) {
-                asked.waiting.retain(|other| *other != member);
+                asked.waiting.remove(member);
                 asked.give_up();
             }
             self.finish_if_done(number);
