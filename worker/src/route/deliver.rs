@@ -19,6 +19,9 @@ const ROUNDS: usize = 8;
 
 /// Receives, delivers, tells.
 pub(crate) fn step(scratch: &mut [u8], state: &mut dyn Any) {
+    if with(|core| core.routing.is_idle(core.clock.now())) != Some(false) {
+        return;
+    }
     route::tick();
     for _ in 0..ROUNDS {
         let more = with(|core| core.routing.side.receive(scratch, core.clock.now()));

@@ -82,6 +82,11 @@ impl Routing {
         !self.in_force.is_empty() || self.side.has_work()
     }
 
+    /// True if there is nothing for the routing step of this turn.
+    fn is_idle(&mut self, now: Instant) -> bool {
+        !self.has_work() && self.next_deadline().is_none_or(|at| at > now)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.side.next_deadline()
     }

@@ -34,7 +34,12 @@ impl workhive_ipc::route::Key for Key {
 )]
 pub(crate) enum Side {
     /// In this process.
-    Here { local: Local<Key>, hub: Hub },
+    Here {
+        local: Local<Key>,
+        hub: Hub,
+        /// A program of this machine has said something, which may be for this process.
+        spoken: bool,
+    },
     /// In a process of its own.
     There {
         agent: Agent<Key>,
@@ -68,7 +73,11 @@ enum End {
 impl Side {
     pub(crate) fn here(process: Process, hub: Hub, now: Instant) -> Self {
         let local = Local::new(process, config(), CoreConfig::default(), now);
-        Self::Here { local, hub }
+        Self::Here {
+            local,
+            hub,
+            spoken: false,
+        }
     }
 
     pub(crate) fn there(process: Process, registry: Registry) -> Self {
@@ -98,7 +107,9 @@ impl Side {
     /// True if something is to be done without waiting for the kernel.
     pub(crate) fn has_work(&mut self) -> bool {
         match self {
-            Self::Here { local, hub } => hub.has_work() || !local.agent().output().is_empty(),
+            Self::Here { local, hub, spoken } => {
+                *spoken || hub.has_work() || !local.agent().output().is_empty()
+            }
             Self::There { stream, .. } => stream
                 .as_ref()
                 .is_some_and(|stream| stream.readable || stream.end == End::Closed),
@@ -139,7 +150,8 @@ impl Side {
     /// anything, so that there may be more.
     pub(crate) fn receive(&mut self, scratch: &mut [u8], now: Instant) -> bool {
         match self {
-            Self::Here { local, hub } => {
+            Self::Here { local, hub, spoken } => {
+                *spoken = false;
                 hub.go_on(local.core(), scratch, now);
                 let pumped = local.pump(now);
                 hub.flush(local.core(), now);
@@ -193,8 +205,9 @@ impl Side {
         scratch: &mut [u8],
         now: Instant,
     ) {
-        if let Self::Here { local, hub } = self {
+        if let Self::Here { local, hub, spoken } = self {
             hub.ready(event, local.core(), scratch, now);
+            *spoken = true;
         }
     }
 
