@@ -8,9 +8,10 @@ use std::time::Instant;
 use workhive_protocols::{Event, Flow, Goodbye, Protocol, ProtocolError, Step, Wire};
 
 use crate::conn::Conn;
-use crate::core::{Core, Notice, Read, find, with};
+use crate::core::{Core, Notice, find, with};
 use crate::entry::{AnyEncoder, CloseReason, Key, Phase, encoder_of, flag};
 use crate::error::{ConnectionError, Result};
+use crate::input::Read;
 use crate::listener::{Callbacks, Plan};
 
 /// Bytes that one connection may read in one turn, so that a loud peer does not starve the others.
