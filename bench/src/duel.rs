@@ -8,7 +8,7 @@ use crate::cpu::{self, Cores};
 use crate::error::BenchError;
 use crate::http_load::HttpDialogue;
 use crate::load::{Load, Plan};
-use crate::report::{self, Round, Sample};
+use crate::report::{self, REQUESTS, Round, Sample};
 use crate::server::{Order, Server, Side, Speech};
 use crate::ws_load::{Kind, WsDialogue};
 
@@ -41,7 +41,7 @@ impl Duel {
             cpu::pin(core)?;
         }
         println!("{}; {}", self.describe(), cores.describe());
-        println!("{}", report::heading(self.subject));
+        println!("{}", report::heading(self.subject, REQUESTS));
         let mut rounds = Vec::with_capacity(self.rounds);
         for number in 1..=self.rounds {
             let round = Round {
@@ -51,7 +51,7 @@ impl Duel {
             println!("{}", report::line(&number.to_string(), &round));
             rounds.push(round);
         }
-        print!("{}", report::summary(&rounds, self.subject));
+        print!("{}", report::summary(&rounds, self.subject, REQUESTS));
         Ok(())
     }
 

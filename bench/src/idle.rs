@@ -93,7 +93,7 @@ fn measure(side: Side, connections: usize, cores: Cores) -> Result<[Memory; 3], 
 }
 
 /// Raises the limit of open files as far as needed, or as far as possible; returns the connections it allows.
-fn make_room(connections: usize) -> Result<usize, BenchError> {
+pub(crate) fn make_room(connections: usize) -> Result<usize, BenchError> {
     let limits = BenchError::sys("reading the limit of open files");
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(limits)?;
     let needed = connections as u64 + SPARE_FILES;
@@ -115,16 +115,16 @@ fn make_room(connections: usize) -> Result<usize, BenchError> {
 
 /// Bytes, as floats: what follows is differences and quotients.
 #[derive(Debug, Clone, Copy)]
-struct Memory {
+pub(crate) struct Memory {
     /// Resident memory, with shared pages divided among those that share them.
-    pss: f64,
+    pub(crate) pss: f64,
     /// Resident memory that no other process shares.
-    private: f64,
+    pub(crate) private: f64,
 }
 
 impl Memory {
     /// The sum over these processes.
-    fn of(pids: &[u32]) -> Result<Self, BenchError> {
+    pub(crate) fn of(pids: &[u32]) -> Result<Self, BenchError> {
         let mut sum = Self {
             pss: 0.0,
             private: 0.0,

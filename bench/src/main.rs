@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod broadcast;
 mod clients;
 mod connection;
 mod cpu;
@@ -20,6 +21,7 @@ mod push;
 mod report;
 mod respawn;
 mod route;
+mod router_restart;
 mod server;
 mod sockets;
 mod subject;
@@ -36,10 +38,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
+use crate::broadcast::Broadcast;
 use crate::duel::Duel;
 use crate::error::BenchError;
 use crate::push::Push;
 use crate::respawn::Respawn;
+use crate::router_restart::RouterRestart;
 use crate::server::{Side, Speech};
 use crate::ws_load::Kind;
 
@@ -74,6 +78,12 @@ fn bench(name: &str, arguments: &ArgMatches) -> Result<(), BenchError> {
     }
     if name == "push" {
         return push_of(arguments).run();
+    }
+    if name == "broadcast" {
+        return broadcast_of(arguments).run();
+    }
+    if name == "router-restart" {
+        return router_restart_of(arguments).run();
     }
     let connections = *number(arguments, "connections");
     match name {
@@ -169,6 +179,25 @@ fn push_of(arguments: &ArgMatches) -> Push {
     }
 }
 
+fn broadcast_of(arguments: &ArgMatches) -> Broadcast {
+    Broadcast {
+        subject: subject_of(arguments),
+        clients: *number(arguments, "clients"),
+        at_once: *number(arguments, "at-once"),
+        rounds: *number(arguments, "rounds"),
+        warm_up: *number(arguments, "warm-up"),
+        window: *number(arguments, "seconds"),
+    }
+}
+
+fn router_restart_of(arguments: &ArgMatches) -> RouterRestart {
+    RouterRestart {
+        uids: *number(arguments, "uids"),
+        count: *number(arguments, "count"),
+        kills: *number(arguments, "kills"),
+    }
+}
+
 /// What all servers do first: go to their core, and end with the bench even if that is killed.
 fn prepare(arguments: &ArgMatches) -> Result<(), BenchError> {
     if let Some(&core) = arguments.get_one::<usize>("core") {
@@ -233,7 +262,7 @@ fn command() -> Command {
         }
     });
     Command::new("workhive-bench")
-        .about("Side-by-side benchmarks of workhive's echo server and the least a server can do")
+        .about("Side-by-side benchmarks of workhive's servers and the least a server can do")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(rates)
@@ -258,7 +287,11 @@ fn command() -> Command {
                     .value_parser(value_parser!(u64)),
                 ]),
         )
-        .subcommand(push_command())
+        .subcommands([
+            push_command(),
+            broadcast_command(),
+            router_restart_command(),
+        ])
         .subcommand(Command::new("route").about("What the router's core costs, without sockets"))
         .subcommands([
             serve_command(),
@@ -306,6 +339,41 @@ fn push_command() -> Command {
                 .long("no-pin")
                 .action(ArgAction::SetTrue)
                 .help("Pin nothing; otherwise servers of one process and the load beside them get a core each"),
+        ])
+}
+
+fn broadcast_command() -> Command {
+    Command::new("broadcast")
+        .about("CPU time to say something to everybody, beside a bare loop of `send`")
+        .long_about(
+            "One worker holds many WebSocket clients and is told by a line to send a message to all of them, over and \
+             over. Prints deliveries per second and the worker's microseconds of CPU time per delivery, beside a loop \
+             that sends a ready frame to each socket, in turn in one run. With --at-once K one line asks for K \
+             messages in one turn, which should leave in one write per connection.",
+        )
+        .args([
+            counter("clients", "N", "2000", "WebSocket clients"),
+            counter("at-once", "K", "1", "Messages to all in one turn"),
+            counter("rounds", "N", "5", "Rounds, each of which measures both servers"),
+            option("seconds", "S", "3", "Length of each measured window").value_parser(seconds),
+            option("warm-up", "S", "0.5", "Load before each measured window").value_parser(seconds),
+            versus(),
+        ])
+}
+
+fn router_restart_command() -> Command {
+    Command::new("router-restart")
+        .about("Time until a hive whose router was killed knows all user ids again")
+        .long_about(
+            "A hive whose workers hold many user ids loses its router by SIGKILL. Prints, in milliseconds since the \
+             kill, when the new router's process was ready, when a push was first delivered, and when a thousand uids \
+             chosen at random were all online; what became of the pushes of that time; and how long it takes to ask \
+             for every uid. It fails if a bound uid was ever said to be offline, or a push was lost without saying so.",
+        )
+        .args([
+            counter("uids", "N", "1000000", "User ids of all workers together"),
+            counter("count", "N", "2", "Worker processes; at least 2, or there is no router"),
+            counter("kills", "N", "5", "Kills, one after the other"),
         ])
 }
 

@@ -82,27 +82,37 @@ pub(crate) fn parse_ready(line: &str) -> Option<Ready> {
     if !line.contains(" ready in ") || line.contains("group=router") {
         return None;
     }
-    let number = |after: &str| -> Option<u32> {
-        let rest = line.split_once(after)?.1;
-        let end = rest.find(|one: char| !one.is_ascii_digit());
-        rest[..end.unwrap_or(rest.len())].parse().ok()
-    };
     Some(Ready {
-        slot: number(" slot=")?,
-        pid: number("pid ")?,
+        slot: number_after(line, " slot=")?,
+        pid: number_after(line, "(pid ")?,
     })
+}
+
+/// The same of the router: its process.
+pub(crate) fn router_ready(line: &str) -> Option<u32> {
+    let ready = line.contains(" ready in ") && line.contains("group=router");
+    ready.then(|| number_after(line, "(pid "))?
+}
+
+fn number_after(line: &str, words: &str) -> Option<u32> {
+    let rest = line.split_once(words)?.1;
+    let end = rest.find(|one: char| !one.is_ascii_digit());
+    rest[..end.unwrap_or(rest.len())].parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ready, parse_ready};
+    use super::{Ready, parse_ready, router_ready};
 
     #[test]
     fn a_ready_line_is_read_and_others_are_not() {
         let line = "2025-01-01T00:00:00Z INFO group=echo slot=2 worker ready in 1.8 ms (pid 1234, generation 3)";
         let ready = Ready { slot: 2, pid: 1234 };
         assert_eq!(parse_ready(line), Some(ready));
-        assert_eq!(parse_ready(&line.replace("echo", "router")), None);
+        assert_eq!(router_ready(line), None);
+        let line = &line.replace("echo", "router");
+        assert_eq!(parse_ready(line), None);
+        assert_eq!(router_ready(line), Some(1234));
         assert_eq!(
             parse_ready("INFO group=echo slot=2 killed by SIGKILL (pid 1234)"),
             None

@@ -61,14 +61,33 @@ impl Round {
     }
 }
 
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unit {
+    one: &'static str,
+    many: &'static str,
+}
+
+/// Questions that were answered.
+pub(crate) const REQUESTS: Unit = Unit {
+    one: "request",
+    many: "requests",
+};
+
+/// Messages that reached a client.
+pub(crate) const DELIVERIES: Unit = Unit {
+    one: "delivery",
+    many: "deliveries",
+};
+
 /// The heading of the table of rounds.
-pub(crate) fn heading(subject: Side) -> String {
+pub(crate) fn heading(subject: Side, unit: Unit) -> String {
     let name = subject.name();
     let group = |title: &str| format!("{title:-^34}");
     format!(
         "       {}  {}  {}\n{:>5}  {:>12} {:>12} {:>8}  {:>12} {:>12} {:>8}  {:>7} {:>9} {:>9}",
-        group(" requests per second "),
-        group(" CPU microseconds per request "),
+        group(&format!(" {} per second ", unit.many)),
+        group(&format!(" CPU microseconds per {} ", unit.one)),
         format_args!("{:-^27}", " busy % "),
         "round",
         "floor",
@@ -99,7 +118,7 @@ pub(crate) fn line(label: &str, round: &Round) -> String {
 
 /// The last lines: the median of every column, the spread of the ratios, the master's share, and a warning when the
 /// generator, not the server, was the limit.
-pub(crate) fn summary(rounds: &[Round], subject: Side) -> String {
+pub(crate) fn summary(rounds: &[Round], subject: Side, unit: Unit) -> String {
     let middle = |column: fn(&Round) -> f64| median(rounds.iter().map(column));
     let load_busy = |round: &Round| round.floor.load_busy().max(round.subject.load_busy());
     let busy = [
@@ -126,9 +145,11 @@ pub(crate) fn summary(rounds: &[Round], subject: Side) -> String {
     let (cost_low, cost_high) = range(rounds.iter().map(Round::cost_ratio));
     let mut text = format!(
         "{medians}\n\n\
-         {name}/floor: requests per second {:.3} ({rate_low:.3} to {rate_high:.3}), \
-         CPU per request {:.3} ({cost_low:.3} to {cost_high:.3})\n",
+         {name}/floor: {} per second {:.3} ({rate_low:.3} to {rate_high:.3}), \
+         CPU per {} {:.3} ({cost_low:.3} to {cost_high:.3})\n",
+        unit.many,
         middle(Round::rate_ratio),
+        unit.one,
         middle(Round::cost_ratio),
     );
     if subject == Side::Workhive {
@@ -141,8 +162,12 @@ pub(crate) fn summary(rounds: &[Round], subject: Side) -> String {
         );
     }
     if busy[0].min(busy[1]) < 95.0 {
-        text += "a server was idle part of the time, so the generator sets the rate: \
-                 read the CPU per request, not the requests per second\n";
+        let _ = writeln!(
+            text,
+            "a server was idle part of the time, so the generator sets the rate: \
+             read the CPU per {}, not the {} per second",
+            unit.one, unit.many
+        );
     }
     text
 }

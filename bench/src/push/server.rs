@@ -47,6 +47,8 @@ pub(crate) enum Subject {
     CollectingFloor,
     /// `workhive push` with this many workers.
     Workhive(usize),
+    /// The bench's own program, with this many workers.
+    Crowd(usize),
     /// One process of Workerman, from this checkout.
     Workerman(PathBuf),
     /// `GatewayWorker` on Workerman.
@@ -67,7 +69,7 @@ impl Subject {
         match self {
             Self::Floor => "floor".to_owned(),
             Self::CollectingFloor => "floor, collects".to_owned(),
-            Self::Workhive(count) => format!("workhive {count}"),
+            Self::Workhive(count) | Self::Crowd(count) => format!("workhive {count}"),
             Self::Workerman(_) => "Workerman 1".to_owned(),
             Self::GatewayWorker { gateways, .. } => format!("GatewayWorker {gateways}"),
         }
@@ -77,7 +79,7 @@ impl Subject {
     pub(crate) fn is_single(&self) -> bool {
         match self {
             Self::Floor | Self::CollectingFloor | Self::Workerman(_) => true,
-            Self::Workhive(count) => *count == 1,
+            Self::Workhive(count) | Self::Crowd(count) => *count == 1,
             Self::GatewayWorker { .. } => false,
         }
     }
@@ -91,7 +93,9 @@ impl Subject {
             Self::CollectingFloor => {
                 "the same, with one `send` for all that one wait has brought to a client".to_owned()
             }
-            Self::Workhive(count) => format!("`workhive push --count {count}`"),
+            Self::Workhive(1) => "`workhive push --count 1`".to_owned(),
+            Self::Workhive(count) => format!("`workhive push --count {count} --reuse-port`"),
+            Self::Crowd(count) => format!("a program of the bench with --count {count}"),
             Self::Workerman(checkout) => {
                 format!("{}; {}", php_in_words(), version_of(checkout))
             }
@@ -200,6 +204,11 @@ impl PushServer {
         self.doors
     }
 
+    /// Which it is.
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
     /// The server itself.
     pub(crate) fn running(&self) -> &Running {
         &self.running
@@ -226,7 +235,7 @@ impl PushServer {
     }
 
     fn is_ready(&self) -> bool {
-        if let Subject::Workhive(count) = self.subject {
+        if let Subject::Workhive(count) | Subject::Crowd(count) = self.subject {
             let log = self.running.log();
             return log.lines().filter_map(parse_ready).count() >= count;
         }
@@ -255,10 +264,10 @@ impl Subject {
                 "push-floor",
                 vec!["--collect".into(), clients.into(), lines.into()],
             ),
-            Self::Workhive(count) => (
-                "serve",
-                vec![
-                    "push".into(),
+            Self::Workhive(count) | Self::Crowd(count) => {
+                let own = matches!(self, Self::Crowd(_));
+                let mut line: Vec<OsString> = vec![
+                    if own { "crowd" } else { "push" }.into(),
                     "--ws".into(),
                     clients.into(),
                     "--text".into(),
@@ -267,8 +276,10 @@ impl Subject {
                     count.to_string().into(),
                     "--pid-file".into(),
                     place.join("hive.pid").into(),
-                ],
-            ),
+                ];
+                line.extend((*count > 1 && !own).then(|| OsString::from("--reuse-port")));
+                ("serve", line)
+            }
             Self::Workerman(checkout) => {
                 let program = write("push.php", include_str!("workerman.php"))?;
                 let settings = [
