@@ -20,8 +20,8 @@ mod process;
 mod push;
 mod report;
 mod respawn;
+mod resync;
 mod route;
-mod router_restart;
 mod server;
 mod sockets;
 mod subject;
@@ -43,7 +43,8 @@ use crate::duel::Duel;
 use crate::error::BenchError;
 use crate::push::Push;
 use crate::respawn::Respawn;
-use crate::router_restart::RouterRestart;
+use crate::resync::RouterRestart;
+
 use crate::server::{Side, Speech};
 use crate::ws_load::Kind;
 
