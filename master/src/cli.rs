@@ -124,7 +124,7 @@ impl Cli {
         self
     }
 
-    /// Adds `--name PLACEHOLDER`, which has a default.
+    /// Adds `--name PLACEHOLDER`, which has a default. One that is empty means that there is none.
     ///
     /// ```
     /// let cli = workhive::Cli::new("push").option("ws", "ADDR", "127.0.0.1:1234", "Where browsers connect");
@@ -175,13 +175,7 @@ impl Cli {
         let command = self.command()?;
         let matches = command
             .try_get_matches_from(args)
-            .map_err(|error| UsageError {
-                text: error.to_string().trim_end().to_owned(),
-                help: matches!(
-                    error.kind(),
-                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-                ),
-            })?;
+            .map_err(|error| UsageError::from_clap(&error))?;
         self.read(&matches)
     }
 
@@ -221,10 +215,14 @@ impl Cli {
                 .help_heading(OWN);
             command = command.arg(match &own.value {
                 None => arg.action(ArgAction::SetTrue).help(own.help.clone()),
-                Some((placeholder, default)) => arg
-                    .value_name(placeholder.clone())
-                    .default_value(default.clone())
-                    .help(own.help.clone()),
+                Some((placeholder, default)) => {
+                    let arg = arg.value_name(placeholder.clone()).help(own.help.clone());
+                    if default.is_empty() {
+                        arg
+                    } else {
+                        arg.default_value(default.clone())
+                    }
+                }
             });
         }
         Ok(command)
@@ -436,6 +434,11 @@ impl Args {
         self.values.get(name).map_or("", String::as_str)
     }
 
+    /// True if a hive is to be started: the other verbs only have to find one.
+    pub(crate) fn starts(&self) -> bool {
+        matches!(self.verb, Verb::Start | Verb::Restart)
+    }
+
     pub(crate) fn pid_file(&self) -> Option<&Path> {
         self.pid_file.as_deref()
     }
@@ -453,6 +456,17 @@ impl UsageError {
         Self {
             text: format!("error: {text}\n\nFor more information, try '--help'."),
             help: false,
+        }
+    }
+
+    /// What clap says: its help is an answer too.
+    pub(crate) fn from_clap(error: &clap::Error) -> Self {
+        Self {
+            text: error.to_string().trim_end().to_owned(),
+            help: matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ),
         }
     }
 

@@ -93,7 +93,7 @@ impl Args {
         I::Item: Into<Group>,
     {
         let mut groups: Vec<Group> = groups.into_iter().map(Into::into).collect();
-        if matches!(self.verb, Verb::Start | Verb::Restart) {
+        if self.starts() {
             groups = match count::apply(&self.counts, groups) {
                 Ok(groups) => groups
                     .into_iter()
@@ -331,27 +331,31 @@ impl Args {
         }
     }
 
-    /// The pid of the running hive.
     fn find(&self, identity: &Identity) -> Result<u32, Exit> {
-        let found = match identity.check_directory() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-            Ok(()) => holder(&identity.pid_file),
-        };
-        match found {
-            Ok(Some(pid)) => Ok(pid),
-            Ok(None) => {
-                let mut reason = format!("not running ({})", identity.pid_file.display());
-                if self.pid_file.is_none() {
-                    reason.push_str(
-                        "; if it was started with other addresses, give them here too, or use --pid-file",
-                    );
-                }
-                let _ = complain(&self.name, &reason);
-                Err(Exit::NOT_RUNNING)
+        find(&self.name, identity, self.pid_file.is_some())
+    }
+}
+
+/// The pid of the running hive; if there is none, the program `name` has said so. `named`: its pid file was.
+pub(crate) fn find(name: &str, identity: &Identity, named: bool) -> Result<u32, Exit> {
+    let found = match identity.check_directory() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) => holder(&identity.pid_file),
+    };
+    match found {
+        Ok(Some(pid)) => Ok(pid),
+        Ok(None) => {
+            let mut reason = format!("not running ({})", identity.pid_file.display());
+            if !named {
+                reason.push_str(
+                    "; if it was started with other addresses, give them here too, or use --pid-file",
+                );
             }
-            Err(error) => Err(complain(&self.name, &error)),
+            let _ = complain(name, &reason);
+            Err(Exit::NOT_RUNNING)
         }
+        Err(error) => Err(complain(name, &error)),
     }
 }
 
@@ -435,7 +439,7 @@ fn say(text: &str) -> Exit {
     Exit::SUCCESS
 }
 
-fn complain(name: &str, reason: &dyn std::fmt::Display) -> Exit {
+pub(crate) fn complain(name: &str, reason: &dyn std::fmt::Display) -> Exit {
     // Without a standard error there is only the exit code.
     let _ = writeln!(io::stderr(), "{name}: {reason}");
     Exit::FAILURE

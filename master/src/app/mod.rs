@@ -10,7 +10,8 @@ use crate::{Cli, Exit, UsageError};
 const HELP: &str = "\
 workhive: a multi-process runtime for network services
 
-Usage: workhive push [VERB] [OPTIONS]               push lines to WebSocket clients by their uid
+Usage: workhive push [VERB] [OPTIONS]               push messages to WebSocket clients by their uid
+       workhive push send|online|rooms ...          reach the clients of a running push server
        workhive echo [VERB] SCHEME://ADDR [OPTIONS] answer with what was sent; for measuring and for test suites
        workhive --version
 
