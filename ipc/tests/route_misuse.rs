@@ -303,6 +303,39 @@ fn a_second_link_of_the_same_process_replaces_the_first() {
 }
 
 #[test]
+fn a_hello_that_is_read_late_replaces_no_younger_link() {
+    let mut net = Net::new();
+    let now = net.now;
+    let core = net.core();
+    let links = [core.connect_process(A, now), core.connect_process(A, now)];
+    let mut wire = Vec::new();
+    ToRouter::Hello { process: A }
+        .append(b"", &mut wire)
+        .unwrap();
+    ToRouter::Synced { seq: 0 }.append(b"", &mut wire).unwrap();
+    core.receive(links[1], &wire, now);
+    core.receive(links[0], &wire, now);
+    let events: Vec<_> = std::iter::from_fn(|| core.next_event()).collect();
+    let reason = Misuse::Replaced;
+    let process = Some(A);
+    assert_eq!(
+        events,
+        [
+            CoreEvent::Joined {
+                link: links[1],
+                process
+            },
+            CoreEvent::Ended {
+                link: links[0],
+                process,
+                reason
+            }
+        ]
+    );
+    assert!(core.processes().count() == 1 && core.is_complete());
+}
+
+#[test]
 fn a_stale_route_is_removed_unless_it_is_newer() {
     let mut net = Net::new();
     let now = net.now;

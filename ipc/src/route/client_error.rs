@@ -131,7 +131,7 @@ impl fmt::Display for Loss {
         match self {
             Self::Ended => f.write_str("it was closed; what was on its way may be done or not"),
             Self::Unheard => f.write_str(
-                "it was closed at once; either the router is ending, or this user may not use it",
+                "it was closed at once: the router is ending, has too many clients, or this user may not use it",
             ),
             Self::Dismissed(reason) => write!(f, "the router says: {reason}"),
             Self::Nonsense(error) => {

@@ -57,6 +57,12 @@ pub struct LinkId {
     serial: u64,
 }
 
+impl LinkId {
+    pub(super) fn is_younger_than(self, other: Self) -> bool {
+        self.serial > other.serial
+    }
+}
+
 /// The router, without its sockets and its clock.
 ///
 /// Its owner tells it what happens ([`connect_process`](Self::connect_process),

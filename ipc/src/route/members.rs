@@ -84,7 +84,7 @@ impl Core {
     /// assert_eq!(core.next_event(), Some(CoreEvent::Missing { processes: vec![process] }));
     /// ```
     pub fn expect(&mut self, process: Process, now: Instant) {
-        if self.processes.contains_key(&process) {
+        if self.processes.contains_key(&process) || self.ended.contains(&process) {
             return;
         }
         let role = Role::Worker {
@@ -111,9 +111,7 @@ impl Core {
     /// Whether a process that has just been given a link may have connections of which this router does not know.
     pub(super) fn may_have_connections(&self, process: Process) -> bool {
         let is_older = process.generation < self.process.generation;
-        process.epoch == self.process.epoch
-            && (is_older || self.met.contains(&process))
-            && !self.ended.contains(&process)
+        process.epoch == self.process.epoch && (is_older || self.met.contains(&process))
     }
 
     /// Says that a process has ended. One that was expected is expected no longer. One that has a link loses it when
@@ -233,6 +231,10 @@ impl Core {
                 }
                 return Ok(Some(id));
             };
+            // This hello is what is left to be read of an older link.
+            if old.is_younger_than(link) {
+                return Err(Misuse::Replaced);
+            }
             // It would not have asked for a second link had it not lost the first.
             self.end(old, Misuse::Replaced, now);
         }

@@ -137,7 +137,52 @@ impl Net {
         self.add(None, agent);
     }
 
+    /// Starts a worker process that does not say hello before [`Net::wake`].
+    pub(crate) fn start_slowly(&mut self, process: Process) {
+        self.generation = self.generation.max(process.generation);
+        let agent = Agent::worker(process, self.agent_config);
+        let serial = self.insert(Some(process), agent);
+        self.link(serial);
+    }
+
+    /// All processes that were started slowly have started.
+    pub(crate) fn wake(&mut self) {
+        for index in 0..self.pipes.len() {
+            let serial = self.pipes[index].worker;
+            if self
+                .workers
+                .iter()
+                .any(|w| w.serial == serial && !w.agent.is_connected())
+            {
+                self.connect(serial);
+            }
+        }
+    }
+
+    /// A process has lost its stream, as one does whose router has sent it away, and gets another.
+    pub(crate) fn relink(&mut self, process: Process) {
+        let serial = self.serial_of(process);
+        for pipe in &mut self.pipes {
+            if pipe.worker == serial {
+                pipe.worker_open = false;
+                pipe.taken = false;
+                pipe.down.clear();
+            }
+        }
+        self.pipes
+            .retain(|pipe| pipe.worker_open || pipe.link.is_some());
+        self.agent(process).disconnected();
+        self.lost.push(process);
+        self.poll(serial);
+        self.connect(serial);
+    }
+
     fn add(&mut self, process: Option<Process>, agent: Agent<u64>) {
+        let serial = self.insert(process, agent);
+        self.connect(serial);
+    }
+
+    fn insert(&mut self, process: Option<Process>, agent: Agent<u64>) -> u64 {
         self.serials += 1;
         let serial = self.serials;
         self.workers.push(Worker {
@@ -145,7 +190,7 @@ impl Net {
             agent,
             serial,
         });
-        self.connect(serial);
+        serial
     }
 
     pub(crate) fn agent(&mut self, process: Process) -> &mut Agent<u64> {
@@ -168,11 +213,12 @@ impl Net {
 
     /// The process takes the pipe that waits for it, or a new one.
     fn connect(&mut self, serial: u64) {
-        if !self.pipes.iter().any(|pipe| pipe.worker == serial) {
+        let is_its = |pipe: &Pipe| pipe.worker == serial && pipe.worker_open;
+        if !self.pipes.iter().any(is_its) {
             self.link(serial);
         }
         let worker = (self.workers.iter_mut()).find(|worker| worker.serial == serial);
-        let pipe = self.pipes.iter_mut().find(|pipe| pipe.worker == serial);
+        let pipe = self.pipes.iter_mut().find(|pipe| is_its(pipe));
         if let (Some(worker), Some(pipe)) = (worker, pipe) {
             worker.agent.connected(self.now);
             pipe.taken = true;

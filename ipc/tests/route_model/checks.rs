@@ -11,6 +11,7 @@ impl Model {
             self.net.stall(process, false);
         }
         self.net.refuse = 0;
+        self.net.wake();
         for dead in self.dead.clone() {
             let now = self.net.now;
             self.net.core().ended(dead, now);
@@ -117,14 +118,18 @@ impl Model {
                 *process == sent.issuer && *step >= sent.issued && !known
             });
             // It may have waited for a router for too long, and nobody asked.
-            let dropped = sent.id.is_none() && !self.router_crashes.is_empty();
+            let is_certain = self.router_crashes.is_empty()
+                && self.relinked.is_empty()
+                && !self.slow.contains(&sent.issuer);
+            let dropped = sent.id.is_none() && !is_certain;
             if outcome.unrouted || router_crashed || sender_died || dropped {
                 continue;
             }
             // One owner died or slept; all others have it, if not at the time of the outcome, then now.
             let mut end = end;
             if outcome.unknown {
-                if !self.router_crashes.is_empty() || self.padding > 100 {
+                let sender_relinked = self.relinked.contains(&sent.issuer);
+                if !self.router_crashes.is_empty() || self.padding > 100 || sender_relinked {
                     continue;
                 }
                 end = self.step;
@@ -135,6 +140,9 @@ impl Model {
             for (index, connection) in self.connections.iter().enumerate() {
                 let me = connection.process.connection(connection.key);
                 let lived = |from: Step, until: Step| from <= sent.issued && until > end;
+                if outcome.unknown && self.relinked.contains(&connection.process) {
+                    continue;
+                }
                 let must = lived(connection.opened, connection.closed)
                     && !sent.exclude.contains(&me)
                     && match &sent.goal {

@@ -116,6 +116,10 @@ struct Model {
     next_keys: BTreeMap<Process, u64>,
     router_crashes: Vec<Step>,
     crashes: Vec<(Step, Process)>,
+    /// Those that have had a second link to the same router.
+    relinked: BTreeSet<Process>,
+    /// Those that did not say hello at once.
+    slow: BTreeSet<Process>,
     /// When the router last noticed that a process had ended.
     noticed: Step,
     /// When a process last noticed that the router had.
@@ -172,6 +176,8 @@ impl Model {
             next_keys: BTreeMap::new(),
             router_crashes: Vec::new(),
             crashes: Vec::new(),
+            relinked: BTreeSet::new(),
+            slow: BTreeSet::new(),
             noticed: 0,
             lost: BTreeMap::new(),
             incomplete: 0,
@@ -194,7 +200,22 @@ impl Model {
     fn spawn(&mut self, slot: u16) {
         let process = net::process(slot, self.net.generation + 1);
         self.processes.push(process);
-        self.net.start(process);
+        if self.processes.len() > 1 && self.random.one_in(3) {
+            self.slow.insert(process);
+            self.net.start_slowly(process);
+        } else {
+            self.net.start(process);
+        }
+    }
+
+    fn relink(&mut self, process: Process) {
+        if self.stalled.contains(&process) {
+            return;
+        }
+        self.net.relink(process);
+        self.relinked.insert(process);
+        // It does not hear everything.
+        self.watched &= process != self.watcher;
     }
 
     fn tick(&mut self) -> Step {
@@ -211,7 +232,7 @@ impl Model {
     fn act(&mut self) {
         self.tick();
         let process = self.random.pick(&self.processes);
-        match (self.random.below(100), process) {
+        match (self.random.below(104), process) {
             (0..12, Some(process)) => self.open(process),
             (12..16, Some(_)) => self.close(),
             (16..30, Some(_)) => self.bind(),
@@ -249,6 +270,8 @@ impl Model {
                 self.advance(by);
             }
             (99, _) if self.random.one_in(4) => self.advance(4000),
+            (100, Some(process)) => self.relink(process),
+            (101..103, _) => self.net.wake(),
             _ => {}
         }
         self.hear();
@@ -538,7 +561,7 @@ impl Model {
             match event {
                 CoreEvent::Left { .. }
                 | CoreEvent::Ended {
-                    reason: Misuse::Ended(_),
+                    reason: Misuse::Ended(_) | Misuse::Replaced,
                     ..
                 } => self.noticed = self.step,
                 CoreEvent::Ended { .. } => panic!("{event}"),
