@@ -42,7 +42,8 @@ fn fails<T: std::fmt::Debug>(call: impl FnOnce() -> Result<T, ClientError>) -> C
     let began = Instant::now();
     let error = call().unwrap_err();
     let took = began.elapsed();
-    assert!(took < TIMEOUT * 2 + Duration::from_millis(500), "{took:?}");
+    // A busy machine may take its time; a hang would be for ever.
+    assert!(took < TIMEOUT + Duration::from_secs(5), "{took:?}");
     assert!(!error.to_string().is_empty());
     error
 }
