@@ -1,10 +1,11 @@
 //! Cores and CPU time.
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::error::BenchError;
 use crate::process;
@@ -76,6 +77,24 @@ pub(crate) fn time_of(pids: &[u32]) -> Result<Duration, BenchError> {
                 )))
         })
         .sum()
+}
+
+/// Time that all cores together have spent at work so far, whoever's it was. The kernel counts it in ticks, 10 ms as a
+/// rule.
+pub(crate) fn time_of_all() -> Result<Duration, BenchError> {
+    let doing = "reading the CPU time of the machine";
+    let table = fs::read_to_string("/proc/stat").map_err(BenchError::io(doing))?;
+    let first = table.lines().next().unwrap_or_default();
+    let fields = first.split_whitespace().skip(1);
+    let ticks: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // User, nice, system, idle, waiting, interrupts, soft interrupts.
+    let &[user, nice, system, _, _, hard, soft, ..] = ticks.as_slice() else {
+        return Err(BenchError::Server("/proc/stat has another form".to_owned()));
+    };
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    let per_second = u64::try_from(per_second).unwrap_or(100).max(1);
+    let ticks = user + nice + system + hard + soft;
+    Ok(Duration::from_millis(ticks * 1000 / per_second))
 }
 
 #[cfg(test)]

@@ -386,7 +386,15 @@ fn value(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{digits, value};
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::{Crowd, PushLoad, digits, value};
+    use crate::error::BenchError;
+    use crate::handshake::{answer_to, head_length};
+    use crate::push::server::Doors;
 
     #[test]
     fn a_number_comes_back() {
@@ -394,5 +402,94 @@ mod tests {
             assert_eq!(value(&digits(number)), Some(number));
         }
         assert_eq!(value(b"hello"), None);
+    }
+
+    /// A server for one client and one sender. What `answer` makes of the number of a line and of its payload are the
+    /// payloads that the client gets, and what the sender is told.
+    fn server(
+        mut answer: impl FnMut(usize, String) -> (Vec<String>, &'static str) + Send + 'static,
+    ) -> Doors {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (clients, lines) = (listen(), listen());
+        let at = |listener: &TcpListener| -> SocketAddr { listener.local_addr().unwrap() };
+        let doors = Doors {
+            clients: at(&clients),
+            lines: at(&lines),
+        };
+        thread::spawn(move || {
+            let (mut client, _) = clients.accept().unwrap();
+            let mut head = vec![0; 4096];
+            let mut length = 0;
+            while head_length(&head[..length]).is_none() {
+                length += client.read(&mut head[length..]).unwrap();
+            }
+            let hello = answer_to(&head[..length]).unwrap();
+            client.write_all(hello.as_bytes()).unwrap();
+            let (mut sender, _) = lines.accept().unwrap();
+            let reader = BufReader::new(sender.try_clone().unwrap());
+            for (number, line) in reader.lines().enumerate() {
+                let Ok(line) = line else { return };
+                let (payloads, told) = answer(number, line);
+                for payload in payloads {
+                    let length = u8::try_from(payload.len()).unwrap();
+                    let _ = client.write_all(&[&[0x81, length], payload.as_bytes()].concat());
+                }
+                let _ = sender.write_all(format!("{told}\n").as_bytes());
+            }
+        });
+        doors
+    }
+
+    /// The greeting, three pushes one after the other, and a moment more.
+    fn three_pushes(doors: Doors) -> Result<(), BenchError> {
+        let crowd = Crowd {
+            clients: 1,
+            senders: 1,
+            window: 1,
+        };
+        let mut load = PushLoad::connect(doors, crowd)?;
+        for _ in 0..3 {
+            load.ask(0, 0)?;
+        }
+        load.listen(Duration::from_millis(50))
+    }
+
+    #[test]
+    fn a_server_that_does_its_work_passes_even_if_it_has_to_be_greeted_twice() {
+        let doors = server(|number, line| match number {
+            0 => (vec![], "fail"),
+            _ => (vec![line], "ok"),
+        });
+        three_pushes(doors).unwrap();
+    }
+
+    #[test]
+    fn a_second_copy_is_noticed() {
+        let doors = server(|number, line| match number {
+            2 => (vec![line.clone(), line], "ok"),
+            _ => (vec![line], "ok"),
+        });
+        let error = three_pushes(doors).unwrap_err().to_string();
+        assert!(error.contains("a second time"), "{error}");
+    }
+
+    #[test]
+    fn a_push_to_somebody_else_is_noticed() {
+        let doors = server(|number, line| match number {
+            2 => (vec![line.replace("u1", "u2")], "ok"),
+            _ => (vec![line], "ok"),
+        });
+        let error = three_pushes(doors).unwrap_err().to_string();
+        assert!(error.contains("u2"), "{error}");
+    }
+
+    #[test]
+    fn fail_is_noticed() {
+        let doors = server(|number, line| match number {
+            2 => (vec![line], "fail"),
+            _ => (vec![line], "ok"),
+        });
+        let error = three_pushes(doors).unwrap_err().to_string();
+        assert!(error.contains("fail"), "{error}");
     }
 }

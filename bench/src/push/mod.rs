@@ -124,9 +124,17 @@ impl Push {
         let holders = Holders::find(&family, server, &load)?;
         let own = [std::process::id()];
         load.run(self.warm_up)?;
-        let before = (cpu::time_of(&family)?, cpu::time_of(&own)?);
+        let times = || -> Result<[Duration; 3], BenchError> {
+            Ok([
+                cpu::time_of(&family)?,
+                cpu::time_of(&own)?,
+                cpu::time_of_all()?,
+            ])
+        };
+        let before = times()?;
         let (pushes, elapsed) = load.run(self.seconds)?;
-        let after = (cpu::time_of(&family)?, cpu::time_of(&own)?);
+        let after = times()?;
+        let spent = |which: usize| after[which].saturating_sub(before[which]);
         load.drain()?;
         load.listen(ECHO)?;
         let anybody = holders.pairs(|_, _| true);
@@ -146,8 +154,9 @@ impl Push {
         Ok(Figures {
             pushes,
             elapsed,
-            server: after.0.saturating_sub(before.0),
-            load: after.1.saturating_sub(before.1),
+            server: spent(0),
+            load: spent(1),
+            others: spent(2).saturating_sub(spent(0) + spent(1)),
             across_share: holders.across_share(),
             p50: report::percentile(single.iter().copied(), 0.5),
             p99: report::percentile(single.iter().copied(), 0.99),

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::push::server::Subject;
 use crate::report::{count, median, percent, range};
 
+/// So many percent of a core for others on the machine spoil rates.
+const BUSY: f64 = 10.0;
+
 /// One server's windows of one round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
@@ -17,6 +20,8 @@ pub(crate) struct Figures {
     pub(crate) server: Duration,
     /// CPU time in it of the generator.
     pub(crate) load: Duration,
+    /// CPU time in it of everybody else on the machine.
+    pub(crate) others: Duration,
     /// The share of pushes whose sender and client are held by different processes, 0 to 1.
     pub(crate) across_share: f64,
     /// Microseconds from a line's writing to its client's receipt, with nothing else under way.
@@ -37,12 +42,13 @@ impl Figures {
         self.server.as_secs_f64() * 1e6 / count(self.pushes).max(1.0)
     }
 
-    fn columns(&self) -> [f64; 9] {
+    fn columns(&self) -> [f64; 10] {
         [
             self.rate(),
             self.cost(),
             percent(self.server, self.elapsed),
             percent(self.load, self.elapsed),
+            percent(self.others, self.elapsed),
             self.across_share * 100.0,
             self.p50,
             self.p99,
@@ -53,31 +59,48 @@ impl Figures {
 }
 
 pub(crate) fn heading() -> String {
+    let line = |words: [&str; 12]| {
+        let [
+            round,
+            name,
+            rate,
+            cost,
+            server,
+            load,
+            others,
+            across,
+            p50,
+            p99,
+            p50_across,
+            p99_across,
+        ] = words;
+        format!(
+            "{round:>5}  {name:<15} {rate:>9} {cost:>9}  {server:>7} {load:>7} {others:>7}  {across:>8}  \
+             {p50:>9} {p99:>9}  {p50_across:>11} {p99_across:>9}"
+        )
+    };
     format!(
-        "{:>5}  {:<15} {:>9} {:>11}  {:>11} {:>9}  {:>9}  {:>9} {:>9}  {:>11} {:>11}\n\
-         {:>5}  {:<15} {:>9} {:>11}  {:>11} {:>9}  {:>9}  {:>9} {:>9}  {:>11} {:>11}",
-        "",
-        "",
-        "pushes",
-        "CPU us",
-        "server",
-        "load",
-        "across",
-        "one: p50",
-        "p99",
-        "across: p50",
-        "p99",
-        "round",
-        "server",
-        "per s",
-        "per push",
-        "% of a core",
-        "% of core",
-        "% of all",
-        "us",
-        "us",
-        "us",
-        "us",
+        "{}\n{}\n{}",
+        line([
+            "",
+            "",
+            "pushes",
+            "CPU us",
+            "server",
+            "load",
+            "others",
+            "across",
+            "one: p50",
+            "p99",
+            "across: p50",
+            "p99",
+        ]),
+        line([
+            "", "", "per s", "per push", "%", "%", "%", "%", "us", "us", "us", "us"
+        ]),
+        line([
+            "round", "server", "", "", "of core", "of core", "of core", "of all", "", "", "", "",
+        ]),
     )
 }
 
@@ -85,12 +108,13 @@ pub(crate) fn line(label: &str, name: &str, figures: &Figures) -> String {
     row(label, name, figures.columns())
 }
 
-fn row(label: &str, name: &str, columns: [f64; 9]) -> String {
+fn row(label: &str, name: &str, columns: [f64; 10]) -> String {
     let [
         rate,
         cost,
         server,
         load,
+        others,
         across,
         p50,
         p99,
@@ -105,8 +129,8 @@ fn row(label: &str, name: &str, columns: [f64; 9]) -> String {
         }
     };
     format!(
-        "{label:>5}  {name:<15} {rate:>9.0} {cost:>11.3}  {server:>11.1} {load:>9.1}  {across:>9.1}  \
-         {:>9} {:>9}  {:>11} {:>11}",
+        "{label:>5}  {name:<15} {rate:>9.0} {cost:>9.3}  {server:>7.1} {load:>7.1} {others:>7.1}  {across:>8.1}  \
+         {:>9} {:>9}  {:>11} {:>9}",
         micros(p50),
         micros(p99),
         micros(across_p50),
@@ -118,11 +142,20 @@ fn row(label: &str, name: &str, columns: [f64; 9]) -> String {
 pub(crate) fn summary(all: &[(Subject, Vec<Figures>)]) -> String {
     let mut text = String::new();
     for (subject, rounds) in all {
-        let mut columns = [0.0; 9];
+        let mut columns = [0.0; 10];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = median(rounds.iter().map(|round| round.columns()[at]));
         }
         let _ = writeln!(text, "{}", row("med", &subject.name(), columns));
+    }
+    let others = all.iter().flat_map(|(_, rounds)| rounds);
+    let others = median(others.map(|round| percent(round.others, round.elapsed)));
+    if others > BUSY {
+        let _ = writeln!(
+            text,
+            "\nother programs used {others:.0} % of a core beside this: read the CPU time per push; the pushes per \
+             second and the times of single pushes say less"
+        );
     }
     text.push('\n');
     let by = |wanted: fn(&Subject) -> bool| all.iter().find(|(subject, _)| wanted(subject));
