@@ -40,6 +40,15 @@ impl Response {
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
     /// The body as text.
     ///
     /// # Panics
@@ -118,6 +127,20 @@ impl HttpClient {
         );
         self.send(head).expect("a peer that takes bytes");
         self.send(body).expect("a peer that takes bytes");
+        self.response()
+    }
+
+    /// Asks for something, with header fields (lines that end in CR LF) and a body.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    pub fn ask(&mut self, method: &str, path: &str, fields: &str, body: &str) -> Response {
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{fields}\r\n"
+        );
+        self.send(head + body).expect("a peer that takes bytes");
         self.response()
     }
 

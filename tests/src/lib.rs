@@ -7,6 +7,7 @@
 //! | [`http`], [`text`], [`ws`] | clients |
 //! | [`load`] | many clients at once, and what became of their requests |
 //! | [`proc`] | what `/proc` tells about processes |
+//! | [`push`] | a push server, and its clients |
 //! | [`ports`] | ports that no other test has |
 //! | [`tools`] | foreign programs that a machine may lack |
 //! | [`wait`] | the one place where a test waits for a condition |
@@ -17,6 +18,7 @@ pub mod load;
 pub mod log;
 pub mod ports;
 pub mod proc;
+pub mod push;
 pub mod text;
 pub mod tools;
 pub mod wait;

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
 use crate::text;
@@ -28,8 +29,29 @@ impl WsClient {
     /// # Errors
     /// Why it could not.
     pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        Self::try_ask(addr, "/", &[])
+    }
+
+    /// Connects and shakes hands with a path and header fields of its own.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[track_caller]
+    pub fn ask(addr: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Self {
+        Self::try_ask(addr, path, fields).unwrap_or_else(|error| panic!("{addr}{path}: {error}"))
+    }
+
+    fn try_ask(addr: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> io::Result<Self> {
         let stream = text::connect(addr)?;
-        match tungstenite::client(format!("ws://{addr}/"), stream) {
+        let failed = |error: tungstenite::Error| io::Error::other(error.to_string());
+        let mut request = format!("ws://{addr}{path}")
+            .into_client_request()
+            .map_err(failed)?;
+        for (name, value) in fields {
+            let value = value.parse().map_err(io::Error::other)?;
+            request.headers_mut().insert(*name, value);
+        }
+        match tungstenite::client(request, stream) {
             Ok((socket, _)) => Ok(Self { socket }),
             Err(error) => Err(io::Error::other(error.to_string())),
         }
@@ -61,9 +83,12 @@ impl WsClient {
     /// If none comes.
     #[track_caller]
     pub fn message(&mut self) -> Message {
+        let end = std::time::Instant::now() + crate::DEADLINE;
         loop {
             match self.socket.read().expect("a message") {
-                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) => {
+                    assert!(std::time::Instant::now() < end, "nothing comes but pings");
+                }
                 message => return message,
             }
         }
@@ -98,13 +123,22 @@ impl WsClient {
     /// If a message comes instead, or a close frame without a code.
     #[track_caller]
     pub fn close_code(&mut self) -> u16 {
-        let code = match self.message() {
-            Message::Close(Some(frame)) => frame.code.into(),
+        self.goodbye().0
+    }
+
+    /// Receives the peer's goodbye, completes it, and returns its code and its reason.
+    ///
+    /// # Panics
+    /// As [`close_code`](Self::close_code).
+    #[track_caller]
+    pub fn goodbye(&mut self) -> (u16, String) {
+        let goodbye = match self.message() {
+            Message::Close(Some(frame)) => (frame.code.into(), frame.reason.to_string()),
             other => panic!("not a close frame with a code: {other:?}"),
         };
         // Sends the answer, and waits for the end of the stream.
         while self.socket.read().is_ok() {}
-        code
+        goodbye
     }
 
     /// Says goodbye, and waits for the peer's.

@@ -1,8 +1,10 @@
 //! The push server: a line reaches the WebSocket clients of its uid, and its sender learns whether it did.
 
+use nix::sys::signal::Signal;
+use workhive_tests::push::PushSetup;
 use workhive_tests::text::TextClient;
 use workhive_tests::ws::WsClient;
-use workhive_tests::{Hive, Port, Setup, eventually, program};
+use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
 
 /// A push server, and where it listens.
 struct Push {
@@ -187,17 +189,6 @@ fn many_lines_in_one_write_are_answered_and_delivered_in_order() {
 }
 
 #[test]
-fn more_than_one_process_is_refused_in_one_clear_line() {
-    let (ws, text) = (Port::reserve(), Port::reserve());
-    let ended = setup(&ws, &text, "2").verb::<&str>("start", &[]);
-    assert!(ended.code.is_some_and(|code| code != 0), "{ended:?}");
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-    assert!(ended.stderr.contains("--count 1"), "{ended:?}");
-    let daemon = setup(&ws, &text, "2").verb("start", &["-d"]);
-    assert_eq!(daemon.code, ended.code, "{daemon:?}");
-}
-
-#[test]
 fn a_hive_with_reuse_port_pushes_as_well() {
     let (ws, text) = (Port::reserve(), Port::reserve());
     let hive = setup(&ws, &text, "1").options(["--reuse-port"]).start();
@@ -206,4 +197,120 @@ fn a_hive_with_reuse_port_pushes_as_well() {
     assert_eq!(push.pusher().ask(r#"{"uid":"uid1"}"#), "ok");
     assert_eq!(client.text(), r#"{"uid":"uid1"}"#);
     assert_eq!(push.hive.workers().len(), 1);
+}
+
+/// A push server of several processes.
+fn several() -> workhive_tests::push::Push {
+    PushSetup::new(program!("workhive-under-test"), 3).start()
+}
+
+#[test]
+fn a_line_reaches_its_uid_whichever_process_takes_it() {
+    let push = several();
+    let uids = ["u1", "u2", "u3"];
+    let mut clients = push.spread(&uids);
+    for n in 0..30 {
+        let mut pusher = push.pusher();
+        let uid = uids[n % 3];
+        let line = format!(r#"{{"uid":"{uid}","n":{n}}}"#);
+        assert_eq!(pusher.ask(&line), "ok");
+        assert_eq!(clients[n % 3].text(), line);
+        assert_eq!(pusher.ask(r#"{"uid":"nobody"}"#), "fail");
+    }
+}
+
+#[test]
+fn answers_keep_the_order_of_the_lines_wherever_they_come_from() {
+    let push = several();
+    let mut clients = push.spread(&["u1", "u2"]);
+    // From another process, from this one perhaps, from the router, and from nowhere.
+    let kinds = [
+        (r#"{"uid":"u1","n":"#, "ok"),
+        (r#"{"uid":"u2","n":"#, "ok"),
+        (r#"{"uid":"nobody","n":"#, "fail"),
+        (r#"{"uid":[],"n":"#, "error"),
+    ];
+    let lines: Vec<String> = (0..4000)
+        .map(|n| format!("{}{n}}}", kinds[n % 4].0))
+        .collect();
+    let mut pusher = push.pusher();
+    // Beside reading: neither side may wait for the other to read first.
+    let mut writer = pusher.socket().try_clone().expect("a second descriptor");
+    let text = lines.join("\n") + "\n";
+    let writing = std::thread::spawn(move || {
+        use std::io::Write;
+        writer
+            .write_all(text.as_bytes())
+            .expect("a peer that takes bytes");
+    });
+    for n in 0..4000 {
+        let answer = pusher.line();
+        assert!(answer.starts_with(kinds[n % 4].1), "line {n}: {answer}");
+    }
+    writing.join().expect("all was written");
+    for n in (0..4000).step_by(4) {
+        assert_eq!(clients[0].text(), lines[n]);
+        assert_eq!(clients[1].text(), lines[n + 1]);
+    }
+}
+
+#[test]
+fn a_pusher_at_any_process_may_close_its_side_right_after_the_line() {
+    let push = several();
+    let mut clients = push.spread(&["u1", "u2"]);
+    for n in 0..40 {
+        let line = format!(r#"{{"uid":"u{}","n":{n}}}"#, n % 2 + 1);
+        let mut pusher = push.pusher();
+        pusher.write(format!("{line}\n{{}}\n").as_bytes());
+        pusher.half_close();
+        let answer = pusher.rest().expect("an end, not a reset");
+        assert_eq!(answer, b"ok\nerror: the line has no uid\n");
+        assert_eq!(clients[n % 2].text(), line);
+    }
+}
+
+#[test]
+fn a_router_that_is_killed_is_missed_for_a_moment_and_no_client_notices() {
+    let push = several();
+    let mut clients = push.spread(&["u1", "u2"]);
+    for round in 0..3 {
+        let router = push.hive.router().expect("a router");
+        let mark = push.hive.mark();
+        proc::signal(router, Signal::SIGKILL);
+        push.hive
+            .wait_for_line_after(mark, "group=router slot=0 ready");
+        for (index, uid) in ["u1", "u2"].into_iter().enumerate() {
+            let mut pusher = push.pusher();
+            let line = format!(r#"{{"uid":"{uid}","round":{round}}}"#);
+            // What is on its way when the router dies may be lost, and is answered fail then.
+            eventually("a push that arrives", || {
+                (pusher.ask(&line) == "ok").then_some(())
+            });
+            assert_eq!(clients[index].text(), line);
+            clients[index].ping();
+        }
+    }
+    assert_eq!(push.hive.workers().len(), 3);
+}
+
+#[test]
+fn clients_come_back_after_a_reload_and_are_reached() {
+    let push = PushSetup::new(program!("workhive-under-test"), 3)
+        .options(&["--drain", "1"])
+        .start();
+    let router = push.hive.router();
+    for round in 0..2 {
+        let mut clients: Vec<_> = (0..6).map(|n| push.client(&format!("u{n}"))).collect();
+        assert_eq!(push.hive.verb::<&str>("reload", &[]).code, Some(0));
+        for (n, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.close_code(), 1012);
+            let mut again = push.client(&format!("u{n}"));
+            let line = format!(r#"{{"uid":"u{n}","round":{round}}}"#);
+            assert_eq!(push.pusher().ask(&line), "ok");
+            assert_eq!(again.text(), line);
+            again.close();
+            push.wait_for(&format!("u{n}"), 0);
+        }
+    }
+    assert_eq!(push.hive.router(), router);
 }

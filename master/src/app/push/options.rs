@@ -17,7 +17,8 @@ const ABOUT: &str = "\
 Pushes messages to WebSocket clients by their uid
 
 While it runs, `workhive push send`, `workhive push online` and `workhive push rooms` reach its clients from the command \
-line; each has a --help of its own.";
+line; each has a --help of its own.
+";
 
 /// The options, understood.
 #[derive(Debug, Clone)]

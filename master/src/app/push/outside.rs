@@ -43,8 +43,9 @@ impl Verb {
 }
 
 pub(super) fn run(verb: Verb, args: impl Iterator<Item = OsString>) -> Result<Exit, UsageError> {
-    let args = std::iter::once(NAME.into()).chain(args);
-    let matches = command(verb)
+    let command = command(verb);
+    let args = std::iter::once(command.get_name().into()).chain(args);
+    let matches = command
         .try_get_matches_from(args)
         .map_err(|error| UsageError::from_clap(&error))?;
     let mut client = match connect(&matches)? {
@@ -94,8 +95,7 @@ fn command(verb: Verb) -> Command {
             .group(ArgGroup::new("whom").args(["uid", "room", "all"]).required(true))
             .arg(
                 words("data", "DATA", "The message; - sends every line of standard input as one")
-                    .required(true)
-                    .allow_hyphen_values(true),
+                    .required(true),
             )
             .after_help(
                 "Prints `delivered N`, `refused N`, `offline` or `unknown`, once for each message. Exit codes: 0 \
@@ -318,7 +318,6 @@ mod tests {
             &["--room", "lobby", "hello"],
             &["--all", "hello", "--json"],
             &["--all", "-"],
-            &["--all", "-1"],
             &["--all", "--socket", "/tmp/a", "--", "--uid"],
         ] {
             matches(Verb::Send, words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
@@ -330,6 +329,8 @@ mod tests {
             &["--all", "--uid", "u1", "hello"],
             &["--uid", "u1", "--room", "lobby", "hello"],
             &["--all", "hello", "world"],
+            // Rather a mistake than a message.
+            &["--all", "--jsn"],
         ] {
             assert!(matches(Verb::Send, words).is_err(), "{words:?}");
         }
