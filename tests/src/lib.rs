@@ -6,8 +6,10 @@
 //! | [`hive`] | a program under test: started, watched, stopped |
 //! | [`http`], [`text`], [`ws`] | clients |
 //! | [`load`] | many clients at once, and what became of their requests |
+//! | [`swarm`] | WebSocket clients by the thousand |
 //! | [`proc`] | what `/proc` tells about processes |
 //! | [`push`] | a push server, and its clients |
+//! | [`routes`] | hives that route, and the clients that tell them what to do |
 //! | [`ports`] | ports that no other test has |
 //! | [`tools`] | foreign programs that a machine may lack |
 //! | [`wait`] | the one place where a test waits for a condition |
@@ -19,6 +21,8 @@ pub mod log;
 pub mod ports;
 pub mod proc;
 pub mod push;
+pub mod routes;
+pub mod swarm;
 pub mod text;
 pub mod tools;
 pub mod wait;
