@@ -5,7 +5,7 @@ use crate::route::agent::Agent;
 use crate::route::message::{MAX_SESSION, Table, ToRouter, is_name};
 use crate::route::names::Name;
 use crate::route::request::{AgentError, Registered, Ticket};
-use crate::route::tables::Key;
+use crate::route::tables::{Connection, Holdings, Key};
 
 impl<K: Key> Agent<K> {
     /// A connection exists. Pushes to all, and to its id, reach it.
@@ -16,12 +16,11 @@ impl<K: Key> Agent<K> {
     /// A connection has ended.
     pub fn close(&mut self, key: K) {
         let sequence = key.sequence();
-        let Some(connection) = self.tables.connections.get_mut(&sequence) else {
+        let connection = self.tables.connections.remove(&sequence);
+        let Some(holdings) = connection.and_then(Connection::into_holdings) else {
             return;
         };
-        let uids = std::mem::take(&mut connection.uids);
-        let rooms = std::mem::take(&mut connection.rooms);
-        self.tables.connections.remove(&sequence);
+        let Holdings { uids, rooms, .. } = *holdings;
         for id in uids {
             let last = self.tables.unbind(sequence, id);
             self.removed(Table::Uids, last);
@@ -51,7 +50,7 @@ impl<K: Key> Agent<K> {
         self.check(key, uid)?;
         let has = self.tables.has_uid(key, uid);
         let limit = self.config.uids;
-        if !has && (self.tables.get(key)).is_some_and(|conn| conn.uids.len() >= limit) {
+        if !has && (self.tables.get(key)).is_some_and(|conn| conn.uids().len() >= limit) {
             return Err(AgentError::TooManyUids { limit });
         }
         let first = !has && self.tables.bind(key, uid);
@@ -88,7 +87,7 @@ impl<K: Key> Agent<K> {
         }
         let limit = self.config.rooms;
         let connection = self.tables.get(key).ok_or(AgentError::NotOpen)?;
-        if connection.rooms.len() >= limit {
+        if connection.rooms().len() >= limit {
             return Err(AgentError::TooManyRooms { limit });
         }
         if self.tables.join(key, room) {
@@ -113,13 +112,14 @@ impl<K: Key> Agent<K> {
             return Err(AgentError::TooLong);
         }
         let connection = self.tables.connections.get_mut(&key.sequence());
-        connection.ok_or(AgentError::NotOpen)?.session = Some(data.into());
+        let connection = connection.ok_or(AgentError::NotOpen)?;
+        connection.holdings().session = Some(data.into());
         Ok(())
     }
 
     /// What was set with [`set_session`](Self::set_session).
     pub fn session(&self, key: K) -> Option<&[u8]> {
-        self.tables.get(key)?.session.as_deref()
+        self.tables.get(key)?.session()
     }
 
     /// The uids of a connection of this process.

@@ -27,14 +27,44 @@ pub(super) struct Tables<K> {
     pub(super) rooms: Names<Room<K>>,
 }
 
+/// Most connections have nothing, so that takes no room in the table.
 #[derive(Debug)]
 pub(super) struct Connection<K> {
     key: K,
+    has: Option<Box<Holdings>>,
+}
+
+/// What a connection has.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
     /// Exactly the uids whose `connections` have this one.
     pub(super) uids: Vec<NameId>,
     /// Exactly the rooms whose `members` have this one.
     pub(super) rooms: Vec<NameId>,
     pub(super) session: Option<Box<[u8]>>,
+}
+
+impl<K> Connection<K> {
+    pub(super) fn uids(&self) -> &[NameId] {
+        self.has.as_ref().map_or(&[], |has| &has.uids)
+    }
+
+    pub(super) fn rooms(&self) -> &[NameId] {
+        self.has.as_ref().map_or(&[], |has| &has.rooms)
+    }
+
+    pub(super) fn session(&self) -> Option<&[u8]> {
+        self.has.as_ref()?.session.as_deref()
+    }
+
+    pub(super) fn into_holdings(self) -> Option<Box<Holdings>> {
+        self.has
+    }
+
+    /// To be changed.
+    pub(super) fn holdings(&mut self) -> &mut Holdings {
+        self.has.get_or_insert_default()
+    }
 }
 
 #[derive(Debug)]
@@ -66,12 +96,7 @@ impl<K: Key> Tables<K> {
     pub(super) fn open(&mut self, key: K) {
         self.connections
             .entry(key.sequence())
-            .or_insert(Connection {
-                key,
-                uids: Vec::new(),
-                rooms: Vec::new(),
-                session: None,
-            });
+            .or_insert(Connection { key, has: None });
     }
 
     pub(super) fn get(&self, key: K) -> Option<&Connection<K>> {
@@ -89,7 +114,7 @@ impl<K: Key> Tables<K> {
             singles: Vec::new(),
         });
         if let Some(connection) = self.connections.get_mut(&key.sequence()) {
-            connection.uids.push(id);
+            connection.holdings().uids.push(id);
         }
         self.uids.at_mut(id).is_some_and(|named| {
             named.value.connections.push(key);
@@ -110,7 +135,7 @@ impl<K: Key> Tables<K> {
     /// Takes the connection from the uid; the uid's name if it was the last here.
     pub(super) fn unbind(&mut self, sequence: u64, id: NameId) -> Option<Name> {
         if let Some(connection) = self.connections.get_mut(&sequence) {
-            connection.uids.retain(|other| *other != id);
+            connection.holdings().uids.retain(|other| *other != id);
         }
         let uid = &mut self.uids.at_mut(id)?.value;
         uid.connections.retain(|key| key.sequence() != sequence);
@@ -127,7 +152,7 @@ impl<K: Key> Tables<K> {
             members: BTreeMap::new(),
         });
         if let Some(connection) = self.connections.get_mut(&key.sequence()) {
-            connection.rooms.push(id);
+            connection.holdings().rooms.push(id);
         }
         self.rooms.at_mut(id).is_some_and(|named| {
             named.value.members.insert(key.sequence(), key);
@@ -138,7 +163,7 @@ impl<K: Key> Tables<K> {
     /// Takes the connection from the room; the room's name if it was the last here.
     pub(super) fn leave(&mut self, sequence: u64, id: NameId) -> Option<Name> {
         if let Some(connection) = self.connections.get_mut(&sequence) {
-            connection.rooms.retain(|other| *other != id);
+            connection.holdings().rooms.retain(|other| *other != id);
         }
         let room = &mut self.rooms.at_mut(id)?.value;
         room.members.remove(&sequence);
@@ -150,12 +175,12 @@ impl<K: Key> Tables<K> {
 
     pub(super) fn has_uid(&self, key: K, uid: &[u8]) -> bool {
         let id = self.uids.id(uid);
-        id.is_some_and(|id| self.get(key).is_some_and(|conn| conn.uids.contains(&id)))
+        id.is_some_and(|id| self.get(key).is_some_and(|conn| conn.uids().contains(&id)))
     }
 
     pub(super) fn is_in(&self, key: K, room: &[u8]) -> bool {
         let id = self.rooms.id(room);
-        id.is_some_and(|id| self.get(key).is_some_and(|conn| conn.rooms.contains(&id)))
+        id.is_some_and(|id| self.get(key).is_some_and(|conn| conn.rooms().contains(&id)))
     }
 
     /// Fills `to` with the connections that are meant, each once; and tells the names that nobody here has.
@@ -229,10 +254,8 @@ impl<K: Key> Tables<K> {
                 let connection = (id.process() == process)
                     .then(|| self.connections.get(&id.sequence()))
                     .flatten();
-                let data = connection.map(|connection| {
-                    let session = connection.session.as_deref();
-                    session.unwrap_or_default().to_vec()
-                });
+                let data =
+                    connection.map(|connection| connection.session().unwrap_or_default().to_vec());
                 Answer::Session {
                     data,
                     partial: false,
@@ -298,13 +321,13 @@ impl<K: Key> Tables<K> {
     }
 
     pub(super) fn uids_of(&self, sequence: u64) -> impl Iterator<Item = &[u8]> {
-        let ids = self.connections.get(&sequence).map(|conn| &conn.uids[..]);
+        let ids = self.connections.get(&sequence).map(Connection::uids);
         let ids = ids.unwrap_or_default().iter();
         ids.filter_map(|id| self.uids.at(*id).map(|named| &*named.name))
     }
 
     pub(super) fn rooms_of(&self, sequence: u64) -> impl Iterator<Item = &[u8]> {
-        let ids = self.connections.get(&sequence).map(|conn| &conn.rooms[..]);
+        let ids = self.connections.get(&sequence).map(Connection::rooms);
         let ids = ids.unwrap_or_default().iter();
         ids.filter_map(|id| self.rooms.at(*id).map(|named| &*named.name))
     }
