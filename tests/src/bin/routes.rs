@@ -7,10 +7,9 @@
 
 use serde_json::{Value, json};
 use workhive::{
-    Cli, Conn, ConnectionId, Error, Exit, Group, Handle, Hive, Listener, Members, Message, Names,
-    Outcome, Process, Protocol, Result, RouteError, Text, Uid, WebSocket,
+    Cli, Conn, ConnectionId, Error, Exit, Handle, Hive, Members, Message, Names, Outcome, Process,
+    Protocol, Result, RouteError, Text, Uid, WebSocket, Worker,
 };
-use workhive_worker::Definition;
 
 /// Protocols that carry plain payloads.
 trait Speaks: for<'m> Protocol<Outgoing<'m> = Message<'m>> {}
@@ -81,7 +80,11 @@ fn main() -> Exit {
         return Exit::USAGE;
     };
     let text = args.value("text").to_owned();
-    let mut work = Definition::<WebSocket>::new(args.value("ws"))
+    let worker = Worker::<WebSocket>::new(args.value("ws"))
+        .name("routes")
+        .reuse_port(true)
+        .max_uids(max_uids)
+        .max_rooms(max_rooms)
         .state(|_place| Ok(State::default()))
         .on_uid_online(|worker, uid| presence(worker, uid, "online"))
         .on_uid_offline(|worker, uid| presence(worker, uid, "offline"))
@@ -97,16 +100,10 @@ fn main() -> Exit {
                 .on_message(|conn, line| on_line(conn, line.as_text()?))
                 .on_close(closed);
             worker.listen(lines)
-        });
-    work = work.map_listener(|listener| members(listener, max_uids, max_rooms));
-    let address = match work.listener.parse_address() {
-        Ok(address) => address,
-        Err(error) => return args.run_all([Group::invalid(error.to_string())]),
-    };
-    let group = Group::new("routes", work.into_program())
-        .address(address)
-        .reuse_port(true);
-    args.run_all([group])
+        })
+        .on_message(|conn, message| obey(conn, &serde_json::from_str(message.as_text()?)?))
+        .on_close(closed);
+    args.run_all([worker])
 }
 
 fn on_line(conn: &mut Conn<'_, Text, State>, line: &str) -> Result {
@@ -119,18 +116,6 @@ fn on_line(conn: &mut Conn<'_, Text, State>, line: &str) -> Result {
         conn.state_mut().watchers.push(watcher);
     }
     obey(conn, &order)
-}
-
-fn members(
-    listener: Listener<WebSocket, State>,
-    max_uids: u16,
-    max_rooms: u16,
-) -> Listener<WebSocket, State> {
-    listener
-        .max_uids(max_uids)
-        .max_rooms(max_rooms)
-        .on_message(|conn, message| obey(conn, &serde_json::from_str(message.as_text()?)?))
-        .on_close(closed)
 }
 
 fn presence(worker: &mut Process<'_, State>, uid: &Uid, what: &str) -> Result {
