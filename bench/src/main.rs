@@ -176,6 +176,7 @@ fn push_of(arguments: &ArgMatches) -> Push {
         warm_up: *number(arguments, "warm-up"),
         seconds: *number(arguments, "seconds"),
         alone: *number(arguments, "alone"),
+        tries: *number(arguments, "tries"),
         pin: !arguments.get_flag("no-pin"),
     }
 }
@@ -336,6 +337,12 @@ fn push_command() -> Command {
             option("warm-up", "S", "0.5", "Load before each measured window").value_parser(seconds),
             option("alone", "S", "1", "Length of each window of pushes one at a time")
                 .value_parser(seconds),
+            counter(
+                "tries",
+                "N",
+                "3",
+                "How often a window is measured in all while other programs use the machine; the calmest counts",
+            ),
             Arg::new("no-pin")
                 .long("no-pin")
                 .action(ArgAction::SetTrue)

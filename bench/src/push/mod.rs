@@ -21,6 +21,8 @@ use crate::ws_load::Random;
 
 /// After the last push, for copies that should not exist.
 const ECHO: Duration = Duration::from_millis(50);
+/// So many percent of a core for others on the machine spoil a window.
+const BUSY: f64 = 10.0;
 
 /// What is measured, and for how long.
 #[derive(Debug, Clone)]
@@ -43,6 +45,8 @@ pub(crate) struct Push {
     pub(crate) seconds: Duration,
     /// Each window of single pushes.
     pub(crate) alone: Duration,
+    /// How often a window is measured in all while other programs disturb it.
+    pub(crate) tries: usize,
     /// Whether servers of one process, and the load beside them, get a core each.
     pub(crate) pin: bool,
 }
@@ -122,28 +126,18 @@ impl Push {
         let mut load = PushLoad::connect(server.doors(), crowd)?;
         let family = server.running().family();
         let holders = Holders::find(&family, server, &load)?;
-        let own = [std::process::id()];
         load.run(self.warm_up)?;
-        let times = || -> Result<[Duration; 3], BenchError> {
-            Ok([
-                cpu::time_of(&family)?,
-                cpu::time_of(&own)?,
-                cpu::time_of_all()?,
-            ])
-        };
-        let before = times()?;
-        let (pushes, elapsed) = load.run(self.seconds)?;
-        let after = times()?;
-        let spent = |which: usize| after[which].saturating_sub(before[which]);
+        let (full, at_full) = self.calmest(&family, || load.run(self.seconds))?;
         load.drain()?;
         load.listen(ECHO)?;
         let anybody = holders.pairs(|_, _| true);
-        let single = self.one_at_a_time(&mut load, &anybody)?;
+        let (single, at_single) =
+            self.calmest(&family, || self.one_at_a_time(&mut load, &anybody))?;
         let elsewhere = holders.pairs(|sender, client| sender != client);
-        let across = if elsewhere.is_empty() {
-            Vec::new()
+        let (across, at_across) = if elsewhere.is_empty() {
+            (Vec::new(), at_full)
         } else {
-            self.one_at_a_time(&mut load, &elsewhere)?
+            self.calmest(&family, || self.one_at_a_time(&mut load, &elsewhere))?
         };
         load.listen(ECHO)?;
         if server.running().family() != family {
@@ -152,17 +146,39 @@ impl Push {
             ));
         }
         Ok(Figures {
-            pushes,
-            elapsed,
-            server: spent(0),
-            load: spent(1),
-            others: spent(2).saturating_sub(spent(0) + spent(1)),
+            pushes: full.0,
+            elapsed: full.1,
+            server: at_full.server,
+            load: at_full.load,
+            others: at_full
+                .others()
+                .max(at_single.others())
+                .max(at_across.others()),
             across_share: holders.across_share(),
             p50: report::percentile(single.iter().copied(), 0.5),
             p99: report::percentile(single.iter().copied(), 0.99),
             across_p50: report::percentile(across.iter().copied(), 0.5),
             across_p99: report::percentile(across.iter().copied(), 0.99),
         })
+    }
+
+    /// Does it, and again if other programs disturbed it; what they disturbed least counts.
+    fn calmest<T>(
+        &self,
+        family: &[u32],
+        mut window: impl FnMut() -> Result<T, BenchError>,
+    ) -> Result<(T, Spent), BenchError> {
+        let mut best = Spent::in_window(family, &mut window)?;
+        for _ in 1..self.tries {
+            if best.1.others() <= BUSY {
+                break;
+            }
+            let next = Spent::in_window(family, &mut window)?;
+            if next.1.others() < best.1.others() {
+                best = next;
+            }
+        }
+        Ok(best)
     }
 
     /// Pushes with nothing else under way, from one sender to clients chosen at random among `pairs`; microseconds
@@ -186,6 +202,44 @@ impl Push {
             times.push(took.as_secs_f64() * 1e6);
         }
         Ok(times)
+    }
+}
+
+/// CPU time in a window.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    elapsed: Duration,
+    server: Duration,
+    load: Duration,
+    all: Duration,
+}
+
+impl Spent {
+    fn in_window<T>(
+        family: &[u32],
+        window: impl FnOnce() -> Result<T, BenchError>,
+    ) -> Result<(T, Self), BenchError> {
+        let own = [std::process::id()];
+        let now = || -> Result<_, BenchError> {
+            let (server, load) = (cpu::time_of(family)?, cpu::time_of(&own)?);
+            Ok((Instant::now(), server, load, cpu::time_of_all()?))
+        };
+        let before = now()?;
+        let done = window()?;
+        let after = now()?;
+        let spent = Self {
+            elapsed: after.0 - before.0,
+            server: after.1.saturating_sub(before.1),
+            load: after.2.saturating_sub(before.2),
+            all: after.3.saturating_sub(before.3),
+        };
+        Ok((done, spent))
+    }
+
+    /// What everybody else on the machine had of it, in percent of a core.
+    fn others(&self) -> f64 {
+        let others = self.all.saturating_sub(self.server + self.load);
+        report::percent(others, self.elapsed)
     }
 }
 

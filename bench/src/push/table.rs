@@ -6,9 +6,6 @@ use std::time::Duration;
 use crate::push::server::Subject;
 use crate::report::{count, median, percent, range};
 
-/// So many percent of a core for others on the machine spoil rates.
-const BUSY: f64 = 10.0;
-
 /// One server's windows of one round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
@@ -20,8 +17,8 @@ pub(crate) struct Figures {
     pub(crate) server: Duration,
     /// CPU time in it of the generator.
     pub(crate) load: Duration,
-    /// CPU time in it of everybody else on the machine.
-    pub(crate) others: Duration,
+    /// What everybody else on the machine used of a core in the window that suffered most, in percent.
+    pub(crate) others: f64,
     /// The share of pushes whose sender and client are held by different processes, 0 to 1.
     pub(crate) across_share: f64,
     /// Microseconds from a line's writing to its client's receipt, with nothing else under way.
@@ -48,7 +45,7 @@ impl Figures {
             self.cost(),
             percent(self.server, self.elapsed),
             percent(self.load, self.elapsed),
-            percent(self.others, self.elapsed),
+            self.others,
             self.across_share * 100.0,
             self.p50,
             self.p99,
@@ -149,8 +146,8 @@ pub(crate) fn summary(all: &[(Subject, Vec<Figures>)]) -> String {
         let _ = writeln!(text, "{}", row("med", &subject.name(), columns));
     }
     let others = all.iter().flat_map(|(_, rounds)| rounds);
-    let others = median(others.map(|round| percent(round.others, round.elapsed)));
-    if others > BUSY {
+    let others = median(others.map(|round| round.others));
+    if others > super::BUSY {
         let _ = writeln!(
             text,
             "\nother programs used {others:.0} % of a core beside this: read the CPU time per push; the pushes per \
