@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::TextClient;
 use workhive_tests::ws::WsClient;
-use workhive_tests::{Hive, Port, Setup, program};
+use workhive_tests::{Hive, Port, Setup, eventually, program};
 
 fn address_in_use(port: &Port, options: &[&str]) -> Hive {
     Setup::new(program!("example_address_in_use"))
@@ -120,6 +120,82 @@ fn http_and_websocket_what_is_posted_reaches_every_client() {
         (refused.status, refused.header("allow")),
         (405, Some("POST"))
     );
+}
+
+/// Somebody in a chat.
+struct Chatter(WsClient);
+
+impl Chatter {
+    fn enter(ws: &Port, name: &str, room: &str) -> (Self, serde_json::Value) {
+        let mut client = Self(WsClient::connect(ws.addr()));
+        let hello = serde_json::json!({"name": name, "room": room});
+        client.0.send(&hello.to_string());
+        let welcome = client.until(|news| news["here"].is_array());
+        (client, welcome)
+    }
+
+    /// Says a line, to one alone or to the room.
+    fn say(&mut self, to: Option<&str>, words: &str) {
+        let said = serde_json::json!({"say": words, "to": to});
+        self.0.send(&said.to_string());
+    }
+
+    /// The next message that is wanted; others have their own time.
+    #[track_caller]
+    fn until(&mut self, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        loop {
+            let news = serde_json::from_str(&self.0.text()).expect("JSON");
+            if wanted(&news) {
+                return news;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn hears(&mut self, line: &str) {
+        self.until(|news| news["line"] == line);
+    }
+}
+
+#[test]
+fn chat_goes_from_process_to_process_by_room_and_in_private() {
+    let (page, ws) = (Port::reserve(), Port::reserve());
+    let hive = Setup::new(program!("example_chat"))
+        .options(["--page", &page.to_string(), "--ws", &ws.to_string()])
+        .start();
+    let html = HttpClient::connect(page.addr()).get("/");
+    assert!(
+        html.text().contains(&format!(":{}`", ws.number())),
+        "{html:?}"
+    );
+    let (mut ann, welcome) = Chatter::enter(&ws, "ann", "lobby");
+    assert_eq!(welcome["here"], serde_json::json!(["ann"]));
+    // Somebody in another process, and somebody in another room.
+    let (mut bob, _) = eventually("a client in another process", || {
+        let (bob, there) = Chatter::enter(&ws, "bob", "lobby");
+        (there["slot"] != welcome["slot"]).then_some((bob, there))
+    });
+    let (mut eve, _) = Chatter::enter(&ws, "eve", "attic");
+    ann.hears("eve is online");
+    ann.say(None, "größe");
+    for hearer in [&mut ann, &mut bob] {
+        hearer.hears("ann says: größe");
+    }
+    bob.say(Some("eve"), "psst");
+    eve.hears("bob says to you alone: psst");
+    eve.say(Some("nobody"), "psst");
+    eve.hears("nobody is not there");
+    bob.0.close();
+    ann.hears("bob has gone");
+    // What was for others has reached nobody else.
+    eve.say(None, "the end");
+    let line = eve.until(|news| {
+        !news["line"]
+            .as_str()
+            .is_some_and(|line| line.contains("bob"))
+    });
+    assert_eq!(line["line"], "eve says: the end");
+    assert_eq!(hive.slots().len(), 5);
 }
 
 #[test]

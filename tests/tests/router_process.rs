@@ -97,6 +97,34 @@ fn a_router_that_is_killed_again_and_again_always_comes_back() {
 }
 
 #[test]
+fn a_router_that_is_told_to_end_by_somebody_else_is_replaced_before_it_is_gone() {
+    let (hive, port) = echo(&["--count", "2"]);
+    let workers = hive.workers();
+    let old = router(&hive);
+    let mark = hive.mark();
+    proc::signal(old, Signal::SIGTERM);
+    hive.wait_for_line_after(mark, "group=router slot=0 ready");
+    // The workers turn to the new one, and then nothing keeps the old one.
+    eventually("the end of the old router", || {
+        (!proc::is_alive(old)).then_some(())
+    });
+    assert_ne!(router(&hive), old);
+    assert_eq!(hive.workers(), workers);
+    assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
+}
+
+#[test]
+fn a_signal_to_all_processes_at_once_ends_the_hive_in_good_order() {
+    // As service managers do it.
+    let (mut hive, port) = echo(&["--count", "3"]);
+    assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
+    let group = nix::unistd::Pid::from_raw(hive.pid().cast_signed());
+    nix::sys::signal::killpg(group, Signal::SIGTERM).expect("a process group");
+    assert!(hive.wait().success());
+    assert!(!hive.path("hive.push.sock").exists());
+}
+
+#[test]
 fn a_reload_replaces_the_workers_and_keeps_the_router() {
     let (hive, _port) = echo(&["--count", "2"]);
     let (before, workers) = (router(&hive), hive.slots());
