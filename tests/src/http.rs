@@ -102,7 +102,7 @@ impl HttpClient {
     /// # Errors
     /// What the system says; `UnexpectedEof` for an answer that is cut off.
     pub fn try_get(&mut self, path: &str) -> io::Result<Response> {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))?;
         self.try_response(false)
     }
 
@@ -122,7 +122,7 @@ impl HttpClient {
     #[track_caller]
     pub fn post(&mut self, path: &str, body: &[u8]) -> Response {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         self.send(head).expect("a peer that takes bytes");
@@ -138,7 +138,7 @@ impl HttpClient {
     pub fn ask(&mut self, method: &str, path: &str, fields: &str, body: &str) -> Response {
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{fields}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{fields}\r\n"
         );
         self.send(head + body).expect("a peer that takes bytes");
         self.response()

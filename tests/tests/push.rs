@@ -87,6 +87,20 @@ fn a_line_that_cannot_be_understood_gets_an_error_and_the_connection_stays() {
 }
 
 #[test]
+fn a_page_cannot_make_a_browser_push() {
+    let push = push();
+    let mut client = push.client("uid1");
+    let mut browser = push.pusher();
+    // A form with enctype="text/plain", whose body is whatever the page likes.
+    browser.write(
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n{\"uid\":\"uid1\",\"forged\":1}\n",
+    );
+    assert_eq!(browser.until_gone(), b"");
+    assert_eq!(push.pusher().ask(r#"{"uid":"uid1","n":1}"#), "ok");
+    assert_eq!(client.text(), r#"{"uid":"uid1","n":1}"#);
+}
+
+#[test]
 fn every_connection_of_a_uid_gets_the_line() {
     let push = push();
     let mut clients: Vec<_> = (0..5).map(|_| push.client("uid1")).collect();

@@ -240,12 +240,65 @@ fn what_makes_no_sense_is_answered_with_what_it_was() {
 }
 
 #[test]
-fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
+fn what_is_too_long_is_answered_413() {
     let push = setup(1).start();
+    let long = json!({"uid": "u1", "data": "x".repeat((10 << 20) + 1)});
+    let answer = push.post("/push", &long);
+    assert_eq!(answer.status, 413);
+    assert!(answer.json()["error"].is_string());
+    let many: Vec<usize> = (0..20_000).collect();
+    let answer = push.post("/push", &json!({"uids": many, "data": "x"}));
+    assert_eq!(answer.status, 413, "{answer:?}");
+    // What is longer than anything can be is not even read.
     let mut api = push.api();
     api.send("POST /push HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n")
         .expect("a peer that takes bytes");
     assert_eq!(api.response().status, 413);
+}
+
+#[test]
+fn pages_are_not_served_without_a_token() {
+    let push = setup(1).start();
+    let post = r#"{"uid":"u1","data":1}"#;
+    let status = |host: &str, fields: &str| {
+        let mut api = push.api();
+        let length = post.len();
+        let head = format!(
+            "POST /push HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{fields}\r\n"
+        );
+        api.send(head + post).expect("a peer that takes bytes");
+        api.response().status
+    };
+    for host in [
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "localhost:80",
+        "[::1]:80",
+        "[::1]",
+        "LocalHost",
+    ] {
+        assert_eq!(status(host, ""), 200, "{host}");
+        assert_eq!(
+            status(host, "Origin: https://example.com\r\n"),
+            403,
+            "{host}"
+        );
+    }
+    // A name of somebody's that leads here.
+    for host in [
+        "example.com",
+        "example.com:80",
+        "localhost.example.com",
+        "1.example.com",
+    ] {
+        assert_eq!(status(host, ""), 403, "{host}");
+    }
+    assert_eq!(
+        push.api()
+            .ask("POST", "/push", "Origin: null\r\n", post)
+            .status,
+        403
+    );
 }
 
 #[test]
@@ -267,7 +320,13 @@ fn with_a_token_nobody_is_served_who_does_not_show_it() {
     assert_eq!(status("Authorization: Bearer wrong\r\n"), 401);
     assert_eq!(status(&format!("Authorization: Basic {token}\r\n")), 401);
     assert_eq!(status(&format!("Authorization: Bearer {token}x\r\n")), 401);
-    assert_eq!(status(&format!("Authorization: Bearer {token}\r\n")), 200);
+    let shown = format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(status(&shown), 200);
+    // Then it is nobody's affair where it was made.
+    assert_eq!(
+        status(&format!("{shown}Origin: https://example.com\r\n")),
+        200
+    );
     // Not even what there is.
     assert_eq!(push.api().get("/nowhere").status, 401);
     let log = push.hive.log().join("\n");

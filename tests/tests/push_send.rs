@@ -151,6 +151,22 @@ fn the_server_is_found_by_its_socket_too() {
 }
 
 #[test]
+fn root_reaches_a_server_that_runs_as_somebody_else() {
+    if !nix::unistd::geteuid().is_root() {
+        return workhive_tests::tools::skip("only root can become somebody else");
+    }
+    for count in [1, 2] {
+        let push = setup(count).options(&["--user", "nobody"]).start();
+        let mut client = push.client("u1");
+        assert_eq!(
+            send(&push, &["--uid", "u1", "from root"]),
+            (Some(0), "delivered 1\n".to_owned())
+        );
+        assert_eq!(client.text(), "from root");
+    }
+}
+
+#[test]
 fn a_server_that_does_not_run_is_said_not_to() {
     let setup = setup(1);
     for verb in ["send", "online", "rooms"] {

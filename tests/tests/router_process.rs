@@ -278,6 +278,34 @@ fn the_push_socket_belongs_to_the_user_that_the_processes_run_as() {
 }
 
 #[test]
+fn another_user_is_let_through_to_the_push_socket_and_sees_nothing_else() {
+    use std::os::unix::fs::MetadataExt;
+    if !nix::unistd::geteuid().is_root() {
+        return tools::skip("only root can become somebody else");
+    }
+    // The directory of the pid file is the hive's own if it was not named.
+    for (options, mode) in [(&[][..], 0o700), (&["--user", "nobody"], 0o711)] {
+        let port = Port::reserve();
+        let setup = setup(&port, options);
+        let runtime = setup.path("runtime");
+        std::fs::create_dir(&runtime).expect("a directory");
+        let verb = |words: &[&str]| {
+            let mut command = setup.command(program!("workhive-under-test"));
+            command
+                .env("XDG_RUNTIME_DIR", &runtime)
+                .args(["echo", &format!("http://{port}")])
+                .args(words);
+            workhive_tests::Running::new(command).finish()
+        };
+        let started = verb(&[&["start", "-d"], options].concat());
+        assert_eq!(started.code, Some(0), "{started:?}");
+        let found = std::fs::metadata(runtime.join("workhive")).expect("a directory");
+        assert_eq!(found.mode() & 0o777, mode, "{options:?}");
+        assert_eq!(verb(&["stop"]).code, Some(0));
+    }
+}
+
+#[test]
 fn there_is_one_router_whatever_is_counted() {
     let port = Port::reserve();
     let refused = setup(&port, &["--count", "router=2"]).verb::<&str>("start", &[]);

@@ -18,6 +18,9 @@ use super::token::Token;
 /// Most pushes in one batch.
 const MAX_BATCH: usize = 1000;
 
+/// Longest body, in bytes: longer than the longest payload, so that one which is too long is refused with a reason.
+const MAX_BODY: usize = 16 << 20;
+
 /// The close code where a request names none.
 const NORMAL: u16 = 1000;
 
@@ -26,6 +29,7 @@ pub(super) fn listener(
     listener: Listener<Http, State>,
     token: Option<Token>,
 ) -> Listener<Http, State> {
+    let listener = listener.configure(|http| http.max_message = MAX_BODY);
     listener.on_message(move |conn, request| {
         let reply = conn.handle();
         match on_request(conn, &request, token.as_ref()) {
@@ -69,7 +73,11 @@ impl Refusal {
 
 impl From<RouteError> for Refusal {
     fn from(error: RouteError) -> Self {
-        let status = if error == RouteError::Full { 503 } else { 400 };
+        let status = match error {
+            RouteError::Full => 503,
+            RouteError::TooLong => 413,
+            _ => 400,
+        };
         Self::new(status, error.to_string())
     }
 }
@@ -121,11 +129,21 @@ fn on_request(
     request: &Request<'_>,
     token: Option<&Token>,
 ) -> std::result::Result<(), Refusal> {
-    if token.is_some_and(|token| !token.is_shown(request.header("authorization"))) {
-        return Err(Refusal {
-            field: Some(("www-authenticate", "Bearer")),
-            ..Refusal::new(401, "a token is needed: Authorization: Bearer TOKEN")
-        });
+    match token {
+        Some(token) if token.is_shown(request.header("authorization")) => {}
+        Some(_) => {
+            return Err(Refusal {
+                field: Some(("www-authenticate", "Bearer")),
+                ..Refusal::new(401, "a token is needed: Authorization: Bearer TOKEN")
+            });
+        }
+        None if is_from_a_page(request) => {
+            return Err(Refusal::new(
+                403,
+                "pages of browsers, and names other than localhost, are served only with a token (--token-file)",
+            ));
+        }
+        None => {}
     }
     let resource = Resource::at(request.path())
         .ok_or_else(|| Refusal::new(404, format!("there is nothing at {}", request.path())))?;
@@ -157,6 +175,25 @@ fn on_request(
             }?)
         }
     }
+}
+
+/// True for what a browser may send in the name of some page on the Internet: pages can make a browser send requests to
+/// programs of its machine, and where those have no token, it must not do. Browsers say whose page it was that sends
+/// something; and a page that has made its own name mean this machine still has that name.
+fn is_from_a_page(request: &Request<'_>) -> bool {
+    let host = request.host().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
+    });
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let is_machine = name.eq_ignore_ascii_case("localhost")
+        || name.is_empty()
+        || bare.parse::<std::net::IpAddr>().is_ok();
+    request.header("origin").is_some() || !is_machine
 }
 
 /// Who joins or leaves a room.
@@ -379,7 +416,7 @@ mod tests {
     #[test]
     fn errors_are_the_clients_or_a_matter_of_time() {
         assert_eq!(Refusal::from(RouteError::Full).status, 503);
-        assert_eq!(Refusal::from(RouteError::TooLong).status, 400);
+        assert_eq!(Refusal::from(RouteError::TooLong).status, 413);
         assert_eq!(Refusal::from(RouteError::CloseCode { code: 1 }).status, 400);
     }
 

@@ -18,6 +18,12 @@ pub(super) fn listener(listener: Listener<Text, State>) -> Listener<Text, State,
 }
 
 fn on_line(conn: &mut Conn<'_, Text, State, Replies>, line: &Message<'_>) -> Result {
+    if is_http(line.as_bytes()) {
+        // A page on the Internet can make the browsers of this machine send requests here, with lines in their bodies.
+        log::warn!("{}: HTTP at the text port, closed", conn.remote_addr());
+        conn.close();
+        return Ok(());
+    }
     let replies = conn.data().clone();
     let (owed, reading) = replies.owe();
     if reading == Reading::Rests {
@@ -35,6 +41,12 @@ fn on_line(conn: &mut Conn<'_, Text, State, Replies>, line: &Message<'_>) -> Res
         Ok(()) => Ok(()),
         Err(why) => replies.answer(reply, owed, format!("error: {why}")),
     }
+}
+
+/// True for the first line of an HTTP request, which is never a line for us.
+fn is_http(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    !line.starts_with(b"{") && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
 }
 
 /// Whether at least one connection has it. What is not certain has not been done.
@@ -83,6 +95,21 @@ mod tests {
             let error = uid_of(line.as_bytes()).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");
             assert!(!error.contains('\n'), "one line: {error}");
+        }
+    }
+
+    #[test]
+    fn requests_of_browsers_are_seen_by_their_first_line() {
+        for line in ["POST / HTTP/1.1", "GET /a HTTP/1.0 "] {
+            assert!(is_http(line.as_bytes()), "{line}");
+        }
+        for line in [
+            r#"{"uid":"u1","x":"POST / HTTP/1.1"#,
+            "HTTP/1.1",
+            "hello",
+            "",
+        ] {
+            assert!(!is_http(line.as_bytes()), "{line}");
         }
     }
 
