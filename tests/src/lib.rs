@@ -7,6 +7,7 @@
 //! | [`http`], [`text`], [`ws`] | clients |
 //! | [`load`] | many clients at once, and what became of their requests |
 //! | [`swarm`] | WebSocket clients by the thousand |
+//! | [`books`], [`users`] | what was pushed to many, and what became of it |
 //! | [`proc`] | what `/proc` tells about processes |
 //! | [`push`] | a push server, and its clients |
 //! | [`routes`] | hives that route, and the clients that tell them what to do |
@@ -14,6 +15,7 @@
 //! | [`tools`] | foreign programs that a machine may lack |
 //! | [`wait`] | the one place where a test waits for a condition |
 
+pub mod books;
 pub mod hive;
 pub mod http;
 pub mod load;
@@ -25,6 +27,7 @@ pub mod routes;
 pub mod swarm;
 pub mod text;
 pub mod tools;
+pub mod users;
 pub mod wait;
 pub mod ws;
 
