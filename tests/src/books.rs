@@ -254,19 +254,19 @@ pub struct Books {
 }
 
 impl Books {
-    /// A message has come for a client.
+    /// A message has come for a client. Returns its sender and its number, if it has them.
     ///
     /// # Panics
     /// If it has come before, or later ones of its sender have.
     #[track_caller]
-    pub fn take(&mut self, client: usize, text: &str) {
+    pub fn take(&mut self, client: usize, text: &str) -> Option<(usize, usize)> {
         if text.starts_with('#') {
             let shout = (client, text.to_owned());
             assert!(
                 self.shouts.insert(shout),
                 "client {client} got {text} twice"
             );
-            return;
+            return None;
         }
         let (sender, number) = token(text);
         let last = self.last.insert((client, sender), number);
@@ -275,6 +275,7 @@ impl Books {
             "client {client} got message {number} of sender {sender} after {last:?}"
         );
         *self.came.entry((sender, number, client)).or_default() += 1;
+        Some((sender, number))
     }
 
     /// The connection of a client has ended; another connection of it begins anew.

@@ -1,6 +1,6 @@
 //! Many users of a hive of the program `routes`, what they receive, and whether that is right.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,13 +10,48 @@ use crate::books::{Account, Books, Entry, Fate, Sender};
 use crate::routes::{Orders, Routes};
 use crate::swarm::{Came, Swarm};
 
-/// Clients with the uids `u0`, `u1`.., that receive numbered messages.
+/// Clients with the uids `u0`, `u1`.., that receive numbered messages. One that is told 1012 comes back at once.
 #[derive(Debug)]
 pub struct Users {
     swarm: Swarm,
     books: Books,
     slots: Vec<usize>,
     dead: Vec<bool>,
+    ties: Vec<Tie>,
+    /// Connections that have ended.
+    lives: Vec<Life>,
+}
+
+/// How far the connection of a user is.
+#[derive(Debug)]
+enum Tie {
+    /// Its handshake is under way.
+    Opening,
+    /// It has said who it is.
+    Binding,
+    /// Its uid is in force.
+    Bound(Life),
+    /// It was told to come back.
+    Leaving(Life),
+}
+
+/// A connection of a user, from when its uid was in force.
+#[derive(Debug)]
+struct Life {
+    client: usize,
+    since: Instant,
+    /// By sender, the numbers of what has come.
+    came: HashMap<usize, HashSet<usize>>,
+}
+
+impl Life {
+    fn new(client: usize) -> Self {
+        Self {
+            client,
+            since: Instant::now(),
+            came: HashMap::new(),
+        }
+    }
 }
 
 impl Users {
@@ -50,6 +85,10 @@ impl Users {
             books: Books::default(),
             slots: answers.iter().map(slot).collect(),
             dead: vec![false; count],
+            ties: (0..count)
+                .map(|client| Tie::Bound(Life::new(client)))
+                .collect(),
+            lives: Vec::new(),
         }
     }
 
@@ -101,13 +140,96 @@ impl Users {
                 "only {} messages have come",
                 self.books.count()
             );
-            let books = &mut self.books;
-            let limit = Duration::from_millis(10);
-            self.swarm.turn(limit, |client, came| match came {
-                Came::Text(text) => books.take(client, text),
-                other => panic!("client {client} got {other:?}"),
-            });
+            self.turn();
         }
+    }
+
+    fn turn(&mut self) {
+        let Self {
+            swarm, books, ties, ..
+        } = self;
+        let mut gone = Vec::new();
+        let limit = Duration::from_millis(10);
+        swarm.turn(limit, |client, came| {
+            let tie = &mut ties[client];
+            match (came, tie) {
+                (Came::Text(text), tie) if text.contains("\"re\":5") => {
+                    assert!(matches!(tie, Tie::Binding), "{tie:?}: {text}");
+                    *tie = Tie::Bound(Life::new(client));
+                }
+                (Came::Text(text), Tie::Bound(life)) => {
+                    if let Some((sender, number)) = books.take(client, text) {
+                        life.came.entry(sender).or_default().insert(number);
+                    }
+                }
+                (Came::Text(text), Tie::Binding) => drop(books.take(client, text)),
+                (Came::Closed(1012), tie) => {
+                    *tie = match std::mem::replace(tie, Tie::Opening) {
+                        Tie::Bound(life) => Tie::Leaving(life),
+                        _ => Tie::Leaving(Life::new(client)),
+                    }
+                }
+                (Came::Gone, Tie::Leaving(_)) => gone.push(client),
+                (came, tie) => panic!("client {client} got {came:?}: {tie:?}"),
+            }
+        });
+        for client in gone {
+            books.forget(client);
+            swarm.open(client);
+            if let Tie::Leaving(life) = std::mem::replace(&mut ties[client], Tie::Opening) {
+                self.lives.push(life);
+            }
+        }
+        for (client, tie) in ties.iter_mut().enumerate() {
+            if matches!(tie, Tie::Opening) && swarm.is_open(client) {
+                let order = json!({ "do": "bind_uid_then", "uid": format!("u{client}"), "id": 5 });
+                swarm.send(client, &order.to_string());
+                *tie = Tie::Binding;
+            }
+        }
+    }
+
+    /// How many connections have ended and were replaced.
+    pub fn comebacks(&self) -> usize {
+        self.lives.len()
+    }
+
+    /// True if the uids of all are in force.
+    pub fn are_bound(&self) -> bool {
+        self.ties.iter().all(|tie| matches!(tie, Tie::Bound(_)))
+    }
+
+    /// Checks that every connection has got all that was sent to it from when its uid was in force, up to the last
+    /// message of each sender that it has got. Returns how many messages that were.
+    ///
+    /// # Panics
+    /// If one is missing.
+    #[track_caller]
+    pub fn check_gaps(&self, accounts: &[Account]) -> usize {
+        let present = self.ties.iter().filter_map(|tie| match tie {
+            Tie::Bound(life) | Tie::Leaving(life) => Some(life),
+            _ => None,
+        });
+        let mut checked = 0;
+        for life in self.lives.iter().chain(present) {
+            for (sender, account) in accounts.iter().enumerate() {
+                let Some(came) = life.came.get(&sender) else {
+                    continue;
+                };
+                let last = came.iter().max().copied().unwrap_or(0);
+                for (number, entry) in account.entries().iter().enumerate().take(last) {
+                    if entry.client == life.client && entry.sent > life.since {
+                        assert!(
+                            came.contains(&number),
+                            "message {number} of sender {sender} to {}: {entry:?}",
+                            life.client
+                        );
+                        checked += 1;
+                    }
+                }
+            }
+        }
+        checked
     }
 
     /// Lets the senders end, sends one more message to each user, and compares what has come by then with what the
