@@ -470,10 +470,14 @@ impl Master {
                 return;
             }
         }
+        let when = if wait.is_zero() {
+            "at once".to_owned()
+        } else {
+            format!("in {}", Span(wait))
+        };
         log::warn!(
-            "{place}: failure {} in a row; next attempt in {}",
-            slot.backoff.failures(),
-            Span(wait)
+            "{place}: failure {} in a row; next attempt {when}",
+            slot.backoff.failures()
         );
         slot.awaited = true;
         self.timers.at(Instant::now() + wait, Timer::Respawn(at));

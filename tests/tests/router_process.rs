@@ -74,6 +74,7 @@ fn a_router_that_is_killed_is_replaced_at_once_and_the_workers_stay() {
     proc::signal(killed, Signal::SIGKILL);
     let line = hive.wait_for_line_after(mark, "group=router slot=0 ready");
     assert!(start.elapsed() < Duration::from_secs(5), "{line}");
+    hive.wait_for_line_after(mark, "router[0]: failure 1 in a row; next attempt at once");
     assert!(line.contains("generation 1"), "{line}");
     assert_ne!(router(&hive), killed);
     assert_eq!(hive.workers(), workers);
