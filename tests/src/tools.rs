@@ -34,8 +34,11 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
     has.then_some(python)
 }
 
-/// A program is missing.
-fn missing(why: &str) {
+/// What a test needs is missing here; says that it is skipped.
+///
+/// # Panics
+/// As [`find`].
+pub fn missing(why: &str) {
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
     assert!(!ci, "nothing may be missing here: {why}");
     skip(why);
