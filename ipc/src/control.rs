@@ -63,6 +63,46 @@ pub enum ToMaster {
     /// The process has lost its stream to the router and wants another. Answered by [`ToWorker::Router`], at once or
     /// when the router is back.
     RequestRouter,
+    /// One page of the answer to [`ToWorker::ListConnections`], in the order of the connections' age, oldest first.
+    Connections {
+        /// The request's.
+        id: u32,
+        /// As many as fit.
+        rows: Vec<ConnectionRow>,
+        /// More come after this one: to be asked for. None if these were the last.
+        next: Option<u64>,
+    },
+}
+
+/// A connection in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ConnectionRow {
+    /// Its number within its process; [`Process::connection`] makes its id of it.
+    pub sequence: u64,
+    /// `tcp` or `unix`.
+    pub transport: String,
+    /// As in tables: `websocket`.
+    pub protocol: String,
+    /// Where it stands: `open`, `goodbye`, `ending` or `lingering`; with `paused` or `blocked` behind it.
+    pub state: String,
+    /// This side's address.
+    pub local: String,
+    /// The other side's.
+    pub remote: String,
+    /// The first of its uids, made printable and cut.
+    pub uid: Option<String>,
+    /// Bytes read and not decoded yet.
+    pub unread: u64,
+    /// Bytes that wait to be sent.
+    pub unsent: u64,
+    /// Bytes received so far.
+    pub bytes_read: u64,
+    /// Bytes sent so far.
+    pub bytes_written: u64,
+    /// Messages received so far.
+    pub messages: u64,
+    /// Milliseconds since the peer last said something that counts.
+    pub idle_ms: u64,
 }
 
 impl ToMaster {
@@ -102,6 +142,26 @@ pub enum ToWorker {
     },
     /// To a worker process: a stream to the router comes along. One that it had before is of no use any more.
     Router,
+    /// A listening socket comes along whose own process is down or stuck: accept from it too, as from the listener at
+    /// this address, until [`AcceptNoMore`](Self::AcceptNoMore). A process that has no such listener lets go of it.
+    AcceptFrom {
+        /// For the message that ends it.
+        id: u32,
+        /// Which listener's it is, as it was asked for.
+        address: String,
+    },
+    /// Let go of the socket that came with [`AcceptFrom`](Self::AcceptFrom): its own process is back.
+    AcceptNoMore {
+        /// Of that message.
+        id: u32,
+    },
+    /// Asks for the connections, a page at a time: those with numbers from here on.
+    ListConnections {
+        /// Comes back in the answer.
+        id: u32,
+        /// 0, or the `next` of the page before.
+        from: u64,
+    },
     /// To the router: a stream to this process comes along. Whatever says hello on it is this process.
     Link {
         /// Who is at the other end.

@@ -17,6 +17,6 @@ mod stats;
 mod sys;
 
 pub use channel::{Channel, ChannelError, MasterEnd, Received, WorkerEnd, pair};
-pub use control::{ListenOutcome, ToMaster, ToWorker};
+pub use control::{ConnectionRow, ListenOutcome, ToMaster, ToWorker};
 pub use envelope::{Control, EnvelopeError, MAX_FRAME};
 pub use stats::{Counters, Row, SlotState, StatsPage};

@@ -166,6 +166,7 @@ impl Master {
                 self.request_reload(None);
             }
             ToMaster::RequestRouter => self.on_request_router(id),
+            ToMaster::Connections { id, .. } => log::debug!("connections nobody asked for: {id}"),
         }
     }
 

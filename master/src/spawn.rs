@@ -106,6 +106,7 @@ impl Master {
             control,
             row: row.clone(),
             drain: running.definition.drain,
+            stuck: Duration::from_mins(1),
             clients,
         };
         slot.generation = slot.generation.wrapping_add(1);

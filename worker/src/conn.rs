@@ -249,7 +249,7 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
     }
 }
 
-fn peer_of(name: &SockaddrStorage) -> Option<Peer> {
+pub(crate) fn peer_of(name: &SockaddrStorage) -> Option<Peer> {
     if let Some(v4) = name.as_sockaddr_in() {
         return Some(Peer::Tcp(std::net::SocketAddrV4::from(*v4).into()));
     }

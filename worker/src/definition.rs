@@ -184,6 +184,7 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             seat.row,
             seat.control,
             seat.drain,
+            seat.stuck,
             seat.clients,
         ) {
             Ok(main) => main,

@@ -21,6 +21,7 @@ mod input;
 mod link;
 mod listener;
 mod listening;
+mod listing;
 mod output;
 mod pipe;
 mod pool;

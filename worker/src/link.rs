@@ -35,6 +35,19 @@ pub(crate) enum Order {
     Reload,
     /// This is the stream to the router from now on.
     Router(OwnedFd),
+    /// Accept from this socket too, as from the listener at this address.
+    AcceptFrom {
+        id: u32,
+        address: String,
+        socket: OwnedFd,
+    },
+    /// No longer.
+    AcceptNoMore(u32),
+    /// The connections from this number on.
+    ListConnections {
+        id: u32,
+        from: u64,
+    },
     /// For the router: the stream to a process.
     Adopt(Process, OwnedFd),
     /// For the router: a process has ended.
@@ -120,6 +133,19 @@ impl Link {
                     }
                 }
                 ToWorker::Ended { process } => return Some(Order::Ended(process)),
+                ToWorker::AcceptFrom { id, address } => {
+                    if let Some(socket) = fd {
+                        return Some(Order::AcceptFrom {
+                            id,
+                            address,
+                            socket,
+                        });
+                    }
+                }
+                ToWorker::AcceptNoMore { id } => return Some(Order::AcceptNoMore(id)),
+                ToWorker::ListConnections { id, from } => {
+                    return Some(Order::ListConnections { id, from });
+                }
             }
         }
     }

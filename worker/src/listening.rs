@@ -94,6 +94,8 @@ struct Open {
     watched: bool,
     since_rearm: u32,
     retry_at: Option<Instant>,
+    /// The socket of another process, which is down or stuck; with the number under which the master lent it.
+    lent: Option<u32>,
 }
 
 /// All open listeners.
@@ -109,6 +111,7 @@ impl Listening {
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.open
             .iter()
+            .filter(|(_, open)| open.lent.is_none())
             .map(|(_, open)| open.local.clone())
             .collect()
     }
@@ -121,8 +124,17 @@ impl Listening {
     fn find(&self, address: &Address) -> Option<usize> {
         self.open
             .iter()
+            .filter(|(_, open)| open.lent.is_none())
             .find(|(_, open)| open.configured == *address || open.local == *address)
             .map(|(index, _)| index)
+    }
+
+    /// The sockets lent for a listener.
+    fn lent(&self, configured: &Address) -> Vec<usize> {
+        let lent = self.open.iter().filter(|(_, open)| open.lent.is_some());
+        lent.filter(|(_, open)| open.configured == *configured)
+            .map(|(index, _)| index)
+            .collect()
     }
 }
 
@@ -145,7 +157,36 @@ impl Core {
             watched: false,
             since_rearm: 0,
             retry_at: None,
+            lent: None,
         });
+        let result = self.watch_listener(index);
+        if result.is_err() {
+            self.listening.open.remove(index);
+        }
+        result
+    }
+
+    /// Accepts from another process's socket too, with the plan of the listener at the same address.
+    fn borrow_socket(&mut self, id: u32, address: &str, socket: OwnedFd) -> io::Result<()> {
+        let found = Address::parse(address).ok();
+        let found = found.and_then(|(_, address)| self.listening.find(&address));
+        let Some(own) = found.and_then(|index| self.listening.open.get(index)) else {
+            log::debug!("nothing listens at {address} here: its queue is left to others");
+            return Ok(());
+        };
+        let open = Open {
+            acceptor: Acceptor::new(socket, &own.configured),
+            configured: own.configured.clone(),
+            local: own.local.clone(),
+            plan: Rc::clone(&own.plan),
+            exclusive: false,
+            paused: own.paused,
+            watched: false,
+            since_rearm: 0,
+            retry_at: None,
+            lent: Some(id),
+        };
+        let index = self.listening.open.insert(open);
         let result = self.watch_listener(index);
         if result.is_err() {
             self.listening.open.remove(index);
@@ -321,6 +362,28 @@ pub(crate) fn close_all(begin: &mut dyn FnMut(Key)) {
     }
 }
 
+/// Accepts from the socket of a process that is down or stuck.
+pub(crate) fn accept_from(id: u32, address: &str, socket: OwnedFd) {
+    match with(|core| core.borrow_socket(id, address, socket)) {
+        Some(Err(error)) => {
+            log::error!("cannot accept for another process at {address}: {error}");
+        }
+        Some(Ok(())) => log::info!("accepting for another process at {address}"),
+        None => {}
+    }
+}
+
+/// No longer: what is queued there is for its own process, which is back.
+pub(crate) fn accept_no_more(id: u32) {
+    with(|core| {
+        let open = &core.listening.open;
+        let found = open.iter().find(|(_, open)| open.lent == Some(id));
+        if let Some(index) = found.map(|(index, _)| index) {
+            core.close_listener(index);
+        }
+    });
+}
+
 /// Opens a listener in this process.
 pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
     listener: Listener<P, S, D>,
@@ -444,6 +507,14 @@ pub(crate) fn close(text: &str) -> Result<(), ListenError> {
                 let _ = std::fs::remove_file(path);
             }
         }
+        let configured = core
+            .listening
+            .open
+            .get(index)
+            .map(|open| open.configured.clone());
+        for lent in configured.map_or(Vec::new(), |address| core.listening.lent(&address)) {
+            core.close_listener(lent);
+        }
         core.close_listener(index);
     });
     Ok(())
@@ -453,15 +524,23 @@ pub(crate) fn close(text: &str) -> Result<(), ListenError> {
 pub(crate) fn pause(text: &str, paused: bool) -> Result<(), ListenError> {
     let (address, index) = lookup(text)?;
     with(|core| {
-        if let Some(open) = core.listening.open.get_mut(index) {
-            open.paused = paused;
-        }
-        if paused {
-            core.unwatch_listener(index);
-            Ok(())
-        } else {
-            core.watch_listener(index)
-        }
+        let configured = core
+            .listening
+            .open
+            .get(index)
+            .map(|open| open.configured.clone());
+        let lent = configured.map_or(Vec::new(), |address| core.listening.lent(&address));
+        std::iter::once(index).chain(lent).try_for_each(|index| {
+            if let Some(open) = core.listening.open.get_mut(index) {
+                open.paused = paused;
+            }
+            if paused {
+                core.unwatch_listener(index);
+                Ok(())
+            } else {
+                core.watch_listener(index)
+            }
+        })
     })
     .unwrap_or(Ok(()))
     .map_err(|error| ListenError::Os { address, error })

@@ -78,6 +78,8 @@ pub struct Seat {
     pub row: Row,
     /// How long a drain may take when nobody says otherwise (the master died, or the process got SIGTERM).
     pub drain: Duration,
+    /// After which time in one turn the loop counts as stuck.
+    pub stuck: Duration,
     /// Where programs of this machine reach the router: a listening Unix socket, non-blocking and close-on-exec. For
     /// the process that has the router in it, and no other.
     pub clients: Option<OwnedFd>,

@@ -48,9 +48,6 @@ const EVENTS: usize = 1024;
 /// The buffer that all reads go into.
 pub(crate) const SCRATCH: usize = 64 * 1024;
 
-/// A loop counts as stuck when one turn takes longer.
-pub(crate) const STUCK: Duration = Duration::from_mins(1);
-
 /// The loop of one process, before and while it runs.
 pub(crate) struct Loop {
     poll: Poll,
@@ -58,6 +55,8 @@ pub(crate) struct Loop {
     scratch: Box<[u8]>,
     row: Row,
     drain: Duration,
+    /// After which time in one turn the loop counts as stuck.
+    stuck: Duration,
     /// `CLOCK_MONOTONIC` at the start of the loop's clock, in milliseconds.
     monotonic: u64,
     stop: bool,
@@ -70,6 +69,7 @@ impl Loop {
         row: Row,
         control: WorkerEnd,
         drain: Duration,
+        stuck: Duration,
         clients: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -108,6 +108,7 @@ impl Loop {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             row,
             drain,
+            stuck,
             monotonic: monotonic_millis(),
             stop: false,
         })
@@ -167,8 +168,9 @@ impl Loop {
             core.clock.now_millis()
         })
         .unwrap_or_default();
-        let stuck = u64::try_from(STUCK.as_millis()).unwrap_or(u64::MAX);
-        self.row.set_deadline(self.monotonic + now + stuck);
+        let stuck = u64::try_from(self.stuck.as_millis()).unwrap_or(u64::MAX);
+        self.row
+            .set_deadline((self.monotonic + now).saturating_add(stuck));
     }
 
     fn run_sockets(&mut self, events: &Events, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
@@ -275,6 +277,18 @@ impl Loop {
                 Order::Drain(window) => drain::start(window, &mut |key| connected(key, state)),
                 Order::Reload => reload(state),
                 Order::Router(stream) => route::connect(stream, &mut self.scratch, state),
+                Order::AcceptFrom {
+                    id,
+                    address,
+                    socket,
+                } => listening::accept_from(id, &address, socket),
+                Order::AcceptNoMore(id) => listening::accept_no_more(id),
+                Order::ListConnections { id, from } => {
+                    with(|core| {
+                        let page = core.list_connections(id, from);
+                        core.link.tell(&page);
+                    });
+                }
                 // Said to the router only.
                 Order::Adopt(..) | Order::Ended(_) => {}
                 Order::Orphaned => {

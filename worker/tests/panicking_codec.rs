@@ -107,6 +107,7 @@ fn only_the_connection_whose_codec_panics_ends() {
             control,
             row: page.row(0).expect("the row"),
             drain: Duration::from_secs(10),
+            stuck: Duration::from_mins(1),
             clients: None,
         })
     });

@@ -15,7 +15,7 @@ use workhive_ipc::{Counters, Row, SlotState, ToMaster};
 use crate::link::{Link, Order};
 use crate::route::hub::{self, Hub};
 use crate::seat::{Program, Seat};
-use crate::turn::{SCRATCH, STUCK, monotonic_millis};
+use crate::turn::{SCRATCH, monotonic_millis};
 
 const CONTROL: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -55,6 +55,8 @@ struct Router {
     drain: Option<Instant>,
     /// How long a drain may take that nobody asked for.
     window: Duration,
+    /// After which time in one turn it counts as stuck.
+    stuck: Duration,
     /// The master has died.
     orphaned: bool,
     over: bool,
@@ -71,6 +73,7 @@ impl Router {
             row,
             clients,
             drain: window,
+            stuck,
             ..
         } = seat;
         let made = (|| {
@@ -100,6 +103,7 @@ impl Router {
                 scratch: vec![0; SCRATCH].into_boxed_slice(),
                 drain: None,
                 window,
+                stuck,
                 orphaned: false,
                 over: false,
                 epoch: Instant::now(),
@@ -157,7 +161,7 @@ impl Router {
             self.over = true;
         }
         let now = Instant::now();
-        let since = now.saturating_duration_since(self.epoch) + STUCK;
+        let since = now.saturating_duration_since(self.epoch) + self.stuck;
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         self.row.set_deadline(self.monotonic.saturating_add(millis));
         now
@@ -181,7 +185,15 @@ impl Router {
                     self.hub.adopt(process, socket, &mut self.core, now);
                 }
                 Order::Ended(process) => self.core.ended(process, now),
-                Order::Reload | Order::Router(_) => {}
+                Order::ListConnections { id, .. } => self.link.tell(&ToMaster::Connections {
+                    id,
+                    rows: Vec::new(),
+                    next: None,
+                }),
+                Order::Reload
+                | Order::Router(_)
+                | Order::AcceptFrom { .. }
+                | Order::AcceptNoMore(_) => {}
             }
         }
     }
