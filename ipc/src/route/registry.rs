@@ -127,6 +127,33 @@ impl<K: Key> Agent<K> {
         self.tables.uids_of(key.sequence())
     }
 
+    /// Whether a connection of this process has the uid.
+    pub fn has_uid(&self, key: K, uid: &[u8]) -> bool {
+        self.tables.has_uid(key, uid)
+    }
+
+    /// Whether a connection of this process is in the room.
+    pub fn is_in(&self, key: K, room: &[u8]) -> bool {
+        self.tables.is_in(key, room)
+    }
+
+    /// How many uids and rooms a connection of this process has.
+    ///
+    /// ```
+    /// use workhive_ipc::route::{Agent, AgentConfig, Process};
+    ///
+    /// let process = Process { epoch: 1, slot: 0, generation: 0 };
+    /// let mut agent: Agent<u64> = Agent::worker(process, AgentConfig::default());
+    /// agent.open(7);
+    /// agent.bind(7, b"u1", false).unwrap();
+    /// assert_eq!(agent.holdings(7), (1, 0));
+    /// assert!(agent.has_uid(7, b"u1") && !agent.is_in(7, b"lobby"));
+    /// ```
+    pub fn holdings(&self, key: K) -> (usize, usize) {
+        let connection = self.tables.get(key);
+        connection.map_or((0, 0), |has| (has.uids().len(), has.rooms().len()))
+    }
+
     /// The rooms of a connection of this process.
     pub fn rooms(&self, key: K) -> impl Iterator<Item = &[u8]> {
         self.tables.rooms_of(key.sequence())

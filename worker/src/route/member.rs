@@ -103,7 +103,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
         let (key, uid) = (self.handle().key(), uid.as_ref());
         on_loop(|core| {
             let agent = core.routing.side.agent();
-            if !agent.uids(key).any(|bound| bound == uid) {
+            if !agent.has_uid(key, uid) {
                 return Err(RouteError::NotBound);
             }
             agent.unbind(key, uid);
@@ -153,7 +153,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
         let (key, room) = (self.handle().key(), room.as_ref());
         on_loop(|core| {
             let agent = core.routing.side.agent();
-            if !agent.rooms(key).any(|joined| joined == room) {
+            if !agent.is_in(key, room) {
                 return Err(RouteError::NotInRoom);
             }
             agent.leave(key, room);
@@ -218,8 +218,7 @@ fn bind(key: Key, uid: &[u8], single: bool) -> Result<Registered, RouteError> {
     on_loop(|core| {
         let limit = core.limits(key)?.max_uids;
         let agent = core.take_part(key)?;
-        let has = agent.uids(key).any(|bound| bound == uid);
-        if !has && agent.uids(key).count() >= limit {
+        if agent.holdings(key).0 >= limit && !agent.has_uid(key, uid) {
             return Err(AgentError::TooManyUids { limit }.into());
         }
         Ok(agent.bind(key, uid, single)?)
@@ -231,8 +230,7 @@ fn join(key: Key, room: &[u8]) -> Result<Registered, RouteError> {
     on_loop(|core| {
         let limit = core.limits(key)?.max_rooms;
         let agent = core.take_part(key)?;
-        let has = agent.rooms(key).any(|joined| joined == room);
-        if !has && agent.rooms(key).count() >= limit {
+        if agent.holdings(key).1 >= limit && !agent.is_in(key, room) {
             return Err(AgentError::TooManyRooms { limit }.into());
         }
         Ok(agent.join(key, room)?)
@@ -284,7 +282,7 @@ impl Core {
 
     /// True if something may be sent to this connection from elsewhere by name.
     pub(crate) fn has_uid(&mut self, key: Key) -> bool {
-        self.routing.side.agent().uids(key).next().is_some()
+        self.routing.side.agent().holdings(key).0 > 0
     }
 
     /// A connection that ends takes no pushes any more. What it was stays, for `on_close` to see.
