@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
@@ -15,6 +14,7 @@ use log::LevelFilter;
 
 use crate::Exit;
 use crate::count::Count;
+use crate::settings::{GroupSettings, seconds, some_seconds};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,14 @@ const VERBS: [(&str, Verb); 5] = [
 ];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 9] = [
+const ONLY_WITH: [(&str, &[Verb]); 11] = [
     ("daemon", &[Verb::Start, Verb::Restart]),
     ("count", &[Verb::Start, Verb::Restart]),
     ("log-file", &[Verb::Start, Verb::Restart]),
     ("log-level", &[Verb::Start, Verb::Restart]),
     ("drain", &[Verb::Start, Verb::Restart]),
+    ("boot-timeout", &[Verb::Start, Verb::Restart]),
+    ("stuck-after", &[Verb::Start, Verb::Restart]),
     ("user", &[Verb::Start, Verb::Restart]),
     ("group", &[Verb::Start, Verb::Restart]),
     ("graceful", &[Verb::Stop, Verb::Restart]),
@@ -51,8 +53,8 @@ const STANDARD: &str = "Standard options";
 const OWN: &str = "Options of this program";
 
 const AFTER_HELP: &str = "\
-A process that is not ready 60 seconds after it was started has failed, and is killed. A start fails when no process of
-a group becomes ready in 5 attempts.
+A process that is not ready in time (--boot-timeout) has failed, and is killed. A start fails when no process of a group
+becomes ready in 5 attempts.
 
 Exit codes: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no sense; 3 not running.";
 
@@ -272,9 +274,13 @@ impl Cli {
             log_level: text("log-level")
                 .and_then(|level| LevelFilter::from_str(&level).ok())
                 .unwrap_or(LevelFilter::Info),
-            drain: matches.get_one("drain").copied(),
-            user: text("user"),
-            group: text("group"),
+            settings: GroupSettings {
+                drain: matches.get_one("drain").copied(),
+                boot_timeout: matches.get_one("boot-timeout").copied(),
+                stuck_after: matches.get_one("stuck-after").copied(),
+                user: text("user"),
+                group: text("group"),
+            },
             flags,
             values,
         })
@@ -350,7 +356,19 @@ fn standard() -> Vec<Arg> {
             "SECONDS",
             "start: how long processes may take to finish, then they are killed",
         )
-        .value_parser(drain),
+        .value_parser(seconds),
+        option(
+            "boot-timeout",
+            "SECONDS",
+            "start: how long a process may take to become ready [default: 60]",
+        )
+        .value_parser(some_seconds),
+        option(
+            "stuck-after",
+            "SECONDS",
+            "start: how long a process may be at one thing, then it is stuck, and is killed [default: 60]",
+        )
+        .value_parser(some_seconds),
         option(
             "user",
             "USER",
@@ -363,16 +381,6 @@ fn standard() -> Vec<Arg> {
         ),
         flag("json", None, "status: as JSON"),
     ]
-}
-
-fn drain(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "it must be a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(drain) if drain <= Duration::from_hours(24) => Ok(drain),
-        _ => Err("it must be 0 to 86400 seconds".to_owned()),
-    }
 }
 
 /// The arguments of a program, understood.
@@ -393,9 +401,7 @@ pub struct Args {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
-    pub(crate) drain: Option<Duration>,
-    pub(crate) user: Option<String>,
-    pub(crate) group: Option<String>,
+    pub(crate) settings: GroupSettings,
     flags: BTreeMap<String, bool>,
     values: BTreeMap<String, String>,
 }
@@ -525,7 +531,10 @@ mod tests {
         }
         let args = parse(&["restart", "-dg", "--drain", "0.5"]).unwrap();
         assert!(args.daemon && args.graceful);
-        assert_eq!(args.drain, Some(Duration::from_millis(500)));
+        assert_eq!(
+            args.settings.drain,
+            Some(std::time::Duration::from_millis(500))
+        );
     }
 
     #[test]

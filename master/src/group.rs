@@ -14,8 +14,8 @@ pub(crate) const MAX_COUNT: usize = 1024;
 /// Longest name of a group, in bytes: what fits in a row of the stats page.
 const MAX_NAME: usize = 63;
 
-/// Shortest and longest drain.
-const DRAIN: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+/// The longest that anything a group does may take.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// One group of processes: what they run, how many there are, where they listen.
 ///
@@ -41,6 +41,8 @@ pub struct Group {
     pub(crate) uid_name: Option<String>,
     pub(crate) gid_name: Option<String>,
     pub(crate) drain: Duration,
+    pub(crate) boot_timeout: Duration,
+    pub(crate) stuck_after: Duration,
     /// Why there must not be more than one process, if that is so.
     pub(crate) one_process: Option<String>,
     problem: Option<String>,
@@ -69,6 +71,8 @@ impl Group {
             uid_name: None,
             gid_name: None,
             drain: Duration::from_secs(10),
+            boot_timeout: Duration::from_mins(1),
+            stuck_after: Duration::from_mins(1),
             one_process: None,
             problem: None,
         };
@@ -247,7 +251,7 @@ impl Group {
     /// let group = Group::new("push", Program::new("text", |_| 0)).drain(Duration::from_secs(30));
     /// ```
     pub fn drain(mut self, window: Duration) -> Self {
-        if !DRAIN.contains(&window) {
+        if window > LONGEST {
             self.refuse(format!(
                 "the drain of group \"{}\" must not be longer than a day",
                 self.name
@@ -255,6 +259,47 @@ impl Group {
         }
         self.drain = window;
         self
+    }
+
+    /// How long a process may take to become ready; then it has failed, and is killed. A minute unless set.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).boot_timeout(Duration::from_secs(5));
+    /// assert!(group.boot_timeout(Duration::ZERO).problem().is_some());
+    /// ```
+    pub fn boot_timeout(mut self, time: Duration) -> Self {
+        self.check_time("boot timeout", time);
+        self.boot_timeout = time;
+        self
+    }
+
+    /// How long a process may be at one turn of its loop, a callback above all; then it is stuck, and is killed within
+    /// two seconds more. A minute unless set. One that waits for events is never stuck, nor is one that was stopped
+    /// (SIGSTOP).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).stuck_after(Duration::from_secs(5));
+    /// assert!(group.stuck_after(Duration::ZERO).problem().is_some());
+    /// ```
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.check_time("time after which a process is stuck", time);
+        self.stuck_after = time;
+        self
+    }
+
+    fn check_time(&mut self, what: &str, time: Duration) {
+        if time.is_zero() || time > LONGEST {
+            self.refuse(format!(
+                "the {what} of group \"{}\" must be more than nothing, and a day at most",
+                self.name
+            ));
+        }
     }
 
     /// `protocol://address`, or "-" if it listens nowhere.

@@ -108,6 +108,7 @@ impl Master {
             }
             ToMaster::Unlistened { address } => {
                 process.listening.remove(&address);
+                self.borrower_left(id, Some(&address));
                 self.groups[at.group].slots[usize::from(at.slot)]
                     .kept
                     .release(id, &address);
@@ -242,8 +243,18 @@ impl Master {
             slot.backoff.reset();
             self.reloaded(at, replaced);
         }
+        if self.current_slot(id) == Some(at) {
+            self.slot_up(at);
+        }
         self.settle_kept(at);
         self.settle_start();
+    }
+
+    /// The slot whose current process this is.
+    pub(crate) fn current_slot(&self, id: ProcessId) -> Option<SlotId> {
+        let at = self.processes.get(&id)?.slot;
+        let slot = &self.groups[at.group].slots[usize::from(at.slot)];
+        (slot.current == Some(id)).then_some(at)
     }
 
     /// When a slot's current process is ready and alone, sockets that it did not claim have no use any more.
@@ -315,6 +326,8 @@ impl Master {
             self.place(at),
             self.processes[&id].pid
         );
+        self.borrower_left(id, None);
+        self.slot_down(at);
         self.refill(at, stable, End::Left);
     }
 
@@ -341,6 +354,7 @@ impl Master {
             process.set_phase(Phase::Ended);
         }
         while self.on_one_message(id) {}
+        self.borrower_left(id, None);
         let Some(mut process) = self.processes.remove(&id) else {
             return;
         };
@@ -397,6 +411,8 @@ impl Master {
                 log::warn!("{place}: pid {pid} {told}");
                 slot.restarts += 1;
             }
+            self.slot_down(at);
+            let slot = &self.groups[at.group].slots[usize::from(at.slot)];
             if slot.next.is_some() {
                 // The next one is on its way and takes the slot when it is ready.
                 return;
@@ -458,6 +474,9 @@ impl Master {
         let slot = &mut running.slots[usize::from(at.slot)];
         slot.last_exit = Some(ending.to_string());
         let wait = slot.backoff.fail(random());
+        self.slot_down(at);
+        let running = &mut self.groups[at.group];
+        let slot = &mut running.slots[usize::from(at.slot)];
         if !running.proven {
             running.failures += 1;
             if slot.backoff.failures() >= ATTEMPTS || running.failures >= (count * 2).max(20) {
@@ -489,7 +508,8 @@ impl Master {
         if let Some(process) = self.processes.get_mut(&id)
             && process.phase == Phase::Starting
         {
-            process.failure = Some("not ready within a minute".to_owned());
+            let limit = self.groups[process.slot.group].definition.boot_timeout;
+            process.failure = Some(format!("not ready within {}", Span(limit)));
             self.kill(id);
         }
     }
@@ -516,6 +536,7 @@ impl Master {
             if let Err(error) = sys::pidfd_send(process.pidfd.as_fd(), Signal::SIGKILL) {
                 log::error!("cannot kill process {}: {error}", process.pid);
             }
+            self.borrower_left(id, None);
         }
     }
 
@@ -531,6 +552,7 @@ impl Master {
         let window = self.groups[process.slot.group].definition.drain;
         let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
         self.send(id, ToWorker::Drain { window_ms }, None);
+        self.borrower_left(id, None);
         self.timers
             .at(Instant::now() + window + STOP, Timer::Kill(id));
     }
@@ -548,6 +570,7 @@ impl Master {
         }
         process.set_phase(Phase::Stopping);
         self.send(id, ToWorker::Stop, None);
+        self.borrower_left(id, None);
         self.timers.at(Instant::now() + STOP, Timer::Kill(id));
     }
 

@@ -158,6 +158,13 @@ impl GroupListeners {
         (self.sockets.len(), self.reuse_port)
     }
 
+    /// A duplicate of the socket that only `slot` has, if it has one.
+    pub(crate) fn own_of_slot(&self, slot: u16) -> Option<io::Result<Inherited>> {
+        self.reuse_port
+            .then(|| self.for_slot(slot).transpose())
+            .flatten()
+    }
+
     /// A duplicate for the process that fills `slot`.
     pub(crate) fn for_slot(&self, slot: u16) -> io::Result<Option<Inherited>> {
         let index = if self.reuse_port {
@@ -361,6 +368,15 @@ impl Kept {
     /// What is kept.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Opened> {
         self.sockets.values().map(|kept| &kept.opened)
+    }
+
+    /// Duplicates of those that share their address with the sockets of other slots.
+    pub(crate) fn lendable(&self) -> impl Iterator<Item = io::Result<(String, OwnedFd)>> {
+        let shared = self
+            .sockets
+            .iter()
+            .filter(|(_, kept)| kept.opened.reuse_port);
+        shared.map(|(address, kept)| Ok((address.clone(), kept.socket.try_clone()?)))
     }
 
     /// The socket kept at `address`, which from now on process `user` uses too.

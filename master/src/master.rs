@@ -21,6 +21,7 @@ use crate::control::{ClientId, ControlServer};
 use crate::daemon::Word;
 use crate::error::StartError;
 use crate::identity::Identity;
+use crate::lend::Loans;
 use crate::listeners::Shared;
 use crate::pidfile::PidFile;
 use crate::reload::{OLD, Reload};
@@ -106,6 +107,7 @@ pub(crate) struct Master {
     pub(crate) processes: BTreeMap<ProcessId, Process>,
     pub(crate) groups: Vec<Running>,
     pub(crate) shared: Shared,
+    pub(crate) loans: Loans,
     pub(crate) routing: Routing,
     pub(crate) page: StatsPage,
     /// Rows of the stats page that no process has.
@@ -191,6 +193,7 @@ impl Master {
             processes: BTreeMap::new(),
             groups,
             shared: Shared::default(),
+            loans: Loans::default(),
             routing,
             free_rows: (0..page.len()).collect(),
             page,

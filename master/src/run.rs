@@ -97,7 +97,7 @@ impl Args {
             groups = match count::apply(&self.counts, groups) {
                 Ok(groups) => groups
                     .into_iter()
-                    .map(|group| self.overridden(group))
+                    .map(|group| self.settings.apply(group))
                     .collect(),
                 Err(reason) => return UsageError::new(format!("--count: {reason}")).report(),
             };
@@ -124,20 +124,6 @@ impl Args {
             Verb::Reload => self.reload(&identity),
             Verb::Status => self.status(&identity),
         }
-    }
-
-    /// A group as the command line wants it.
-    fn overridden(&self, mut group: Group) -> Group {
-        if let Some(drain) = self.drain {
-            group = group.drain(drain);
-        }
-        if let Some(user) = &self.user {
-            group = group.user(user);
-        }
-        if let Some(unix_group) = &self.group {
-            group = group.unix_group(unix_group);
-        }
-        group
     }
 
     fn start(&self, identity: Identity, groups: Vec<Group>) -> Exit {

@@ -111,6 +111,8 @@ pub(crate) struct Slot {
     pub(crate) backoff: Backoff,
     /// True while a timer or an order for the next process is under way.
     pub(crate) awaited: bool,
+    /// True from the moment that its process accepts no more until the next one does.
+    pub(crate) down: bool,
     /// How often a process of this slot ended unasked.
     pub(crate) restarts: u64,
     pub(crate) last_exit: Option<String>,

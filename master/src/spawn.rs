@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
@@ -17,9 +17,6 @@ use crate::master::{Master, Order, Timer};
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
 use crate::sys;
 use crate::watch::Overdue;
-
-/// How long a process may take to become ready.
-const BOOT: Duration = Duration::from_mins(1);
 
 impl Master {
     /// Fills a slot. In the new process, and only there, the result is its seed.
@@ -47,7 +44,8 @@ impl Master {
                 } else {
                     slot.current = Some(id);
                 }
-                self.timers.at(Instant::now() + BOOT, Timer::Boot(id));
+                let limit = self.groups[at.group].definition.boot_timeout;
+                self.timers.at(Instant::now() + limit, Timer::Boot(id));
                 self.introduce(id);
             }
             Err(error) => {
@@ -106,7 +104,7 @@ impl Master {
             control,
             row: row.clone(),
             drain: running.definition.drain,
-            stuck: Duration::from_mins(1),
+            stuck: running.definition.stuck_after,
             clients,
         };
         slot.generation = slot.generation.wrapping_add(1);

@@ -72,6 +72,7 @@ impl Master {
         // From now on the workers' copies are the last ones: when they have accepted what waits and close theirs, new
         // connections are refused, rather than left to wait for nobody.
         self.shared.clear();
+        self.loans.clear();
         for running in &mut self.groups {
             running.listeners = crate::listeners::GroupListeners::default();
             for slot in &mut running.slots {

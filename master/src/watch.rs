@@ -58,6 +58,10 @@ impl Master {
                     self.place(at)
                 );
             }
+            // Its queue need not wait for its end.
+            if let Some(at) = self.current_slot(id) {
+                self.slot_down(at);
+            }
             self.kill(id);
         }
     }
@@ -80,7 +84,7 @@ impl Overdue {
 }
 
 /// A process in state T or t: somebody has stopped it, on purpose.
-fn is_stopped(pid: Pid) -> bool {
+pub(crate) fn is_stopped(pid: Pid) -> bool {
     // proc(5): the state follows the name, which is in parentheses and may hold any character.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()

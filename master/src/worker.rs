@@ -41,6 +41,8 @@ struct Settings {
     user: Option<String>,
     group: Option<String>,
     drain: Option<Duration>,
+    boot_timeout: Option<Duration>,
+    stuck_after: Option<Duration>,
     one_process: Option<String>,
 }
 
@@ -59,6 +61,8 @@ impl<P: Protocol> Worker<P> {
                 user: None,
                 group: None,
                 drain: None,
+                boot_timeout: None,
+                stuck_after: None,
                 one_process: None,
             },
         }
@@ -142,6 +146,20 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
     /// How long a process may take to finish what it has in hand when it is replaced or stopped; 10 s unless set.
     pub fn drain(mut self, window: Duration) -> Self {
         self.settings.drain = Some(window);
+        self
+    }
+
+    /// How long a process may take to become ready ([`on_worker_start`](Self::on_worker_start) included); then it has
+    /// failed, and is killed. A minute unless set.
+    pub fn boot_timeout(mut self, time: Duration) -> Self {
+        self.settings.boot_timeout = Some(time);
+        self
+    }
+
+    /// How long one turn of a process's loop may take, a callback above all; then the process is stuck: what it was at
+    /// is logged, and it is killed and replaced within two seconds more. A minute unless set.
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.settings.stuck_after = Some(time);
         self
     }
 
@@ -430,6 +448,12 @@ impl<P: Protocol, S: 'static, D: 'static> From<Worker<P, S, D>> for Group {
         }
         if let Some(window) = settings.drain {
             group = group.drain(window);
+        }
+        if let Some(time) = settings.boot_timeout {
+            group = group.boot_timeout(time);
+        }
+        if let Some(time) = settings.stuck_after {
+            group = group.stuck_after(time);
         }
         if let Some(why) = settings.one_process {
             group = group.one_process_only(why);

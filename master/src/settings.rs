@@ -1,0 +1,75 @@
+//! What whoever runs a program can set for its groups, over the program's own choice.
+
+use std::time::Duration;
+
+use crate::Group;
+
+/// Settings of a group, each only if it was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct GroupSettings {
+    pub(crate) drain: Option<Duration>,
+    pub(crate) boot_timeout: Option<Duration>,
+    pub(crate) stuck_after: Option<Duration>,
+    pub(crate) user: Option<String>,
+    /// The Unix group.
+    pub(crate) group: Option<String>,
+}
+
+impl GroupSettings {
+    /// A group as these settings want it.
+    pub(crate) fn apply(&self, mut group: Group) -> Group {
+        if let Some(window) = self.drain {
+            group = group.drain(window);
+        }
+        if let Some(time) = self.boot_timeout {
+            group = group.boot_timeout(time);
+        }
+        if let Some(time) = self.stuck_after {
+            group = group.stuck_after(time);
+        }
+        if let Some(user) = &self.user {
+            group = group.user(user);
+        }
+        if let Some(unix_group) = &self.group {
+            group = group.unix_group(unix_group);
+        }
+        group
+    }
+}
+
+/// A time in seconds, with or without a fraction, a day at most.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "it must be a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time <= Duration::from_hours(24) => Ok(time),
+        _ => Err("it must be 0 to 86400 seconds".to_owned()),
+    }
+}
+
+/// The same, where none at all makes no sense.
+pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|time| {
+        if time < Duration::from_millis(1) {
+            return Err("it must be more than 0 seconds, and 86400 at most".to_owned());
+        }
+        Ok(time)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_with_a_fraction_and_a_day_at_most() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(some_seconds("86400"), Ok(Duration::from_hours(24)));
+        for bad in ["", "x", "-1", "nan", "inf", "86401", "1e30"] {
+            assert!(seconds(bad).is_err() && some_seconds(bad).is_err(), "{bad}");
+        }
+        assert!(some_seconds("0").is_err());
+    }
+}
