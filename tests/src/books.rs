@@ -114,13 +114,15 @@ impl Sender {
         mut program: Client,
         sender: usize,
         window: usize,
+        fill: usize,
         pick: impl FnMut(usize) -> usize + Send + 'static,
     ) -> Self {
+        let fill = "f".repeat(fill);
         Self::start(window, pick, move |from, clients, told| {
             let pushed: Vec<_> = (from..)
                 .zip(clients)
                 .map(|(n, client)| {
-                    let (uid, text) = (format!("u{client}"), format!("{sender}-{n}"));
+                    let (uid, text) = (format!("u{client}"), format!("{sender}-{n} {fill}"));
                     let push = Push::message(Target::Uid(uid.as_bytes()), 0, text.as_bytes());
                     (n, program.send(push).expect("a push that can be sent"))
                 })

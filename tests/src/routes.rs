@@ -86,6 +86,23 @@ impl Routes {
         member
     }
 
+    /// Clients in the process of a slot that have uids together: `PREFIX0`, `PREFIX1`.., all of them in force.
+    ///
+    /// # Panics
+    /// As [`caller`](Self::caller).
+    #[track_caller]
+    pub fn holders(&self, slot: usize, prefix: &str, uids: usize) -> Vec<Caller> {
+        let each = 500;
+        let parts = (0..uids).step_by(each).map(|from| {
+            let mut holder = self.caller(slot);
+            let count = each.min(uids - from);
+            let order = json!({ "prefix": prefix, "from": from, "count": count });
+            holder.must("bind_many", order);
+            holder
+        });
+        parts.collect()
+    }
+
     /// A client that sends lines to the process of a slot.
     ///
     /// # Panics

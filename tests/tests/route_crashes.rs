@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use workhive_tests::books::{Fate, Sender};
-use workhive_tests::routes::{Orders, Routes};
+use workhive_tests::routes::{Orders, Routes, nothing_more};
 use workhive_tests::users::Users;
 use workhive_tests::{DEADLINE, eventually, proc, program};
 
@@ -14,8 +14,8 @@ fn when_a_process_dies_its_ten_thousand_uids_are_known_to_be_gone_at_once() {
     let mut routes = Routes::start(program!("routes"), 4, &[]);
     routes.hive.expect("SIGKILL");
     let mut users = Users::connect(&routes, 100);
-    let mut holder = routes.caller(1);
-    holder.must("bind_many", json!({ "prefix": "d", "count": 10_000 }));
+    let holders = routes.holders(1, "d", 10_000);
+    let holder = holders[0].pid;
     let alive: Vec<_> = [0, 2, 3].iter().flat_map(|slot| users.at(*slot)).collect();
     assert!(alive.len() > 20, "{} of 100", alive.len());
     let uids = alive.clone();
@@ -28,9 +28,9 @@ fn when_a_process_dies_its_ten_thousand_uids_are_known_to_be_gone_at_once() {
     let before = asker.ask("is_uid_online", question.clone());
     assert_eq!(before, json!({ "presence": "Online" }));
     users.give_up(1);
-    proc::signal(holder.pid, Signal::SIGKILL);
+    proc::signal(holder, Signal::SIGKILL);
     let end = Instant::now() + DEADLINE;
-    while proc::is_alive(holder.pid) {
+    while proc::is_alive(holder) {
         assert!(Instant::now() < end, "it lives on");
     }
     let died = Instant::now();
@@ -63,4 +63,41 @@ fn when_a_process_dies_its_ten_thousand_uids_are_known_to_be_gone_at_once() {
     let (_, met) = users.settle(&routes, vec![sender]);
     assert_eq!(met.len(), 1, "{met:?}");
     assert!(met[&Fate::Delivered(1)] > 1000, "{met:?}");
+}
+
+#[test]
+fn ids_of_a_process_that_died_reach_nobody_in_its_replacement() {
+    let mut routes = Routes::start(program!("routes"), 4, &[]);
+    routes.hive.expect("SIGKILL");
+    let mut caller = routes.caller(0);
+    let before: Vec<_> = (0..5).map(|_| routes.member(2)).collect();
+    let mark = routes.hive.mark();
+    proc::signal(before[0].pid, Signal::SIGKILL);
+    routes
+        .hive
+        .wait_for_line_after(mark, "group=routes slot=2 ready");
+    // As many, in the same places.
+    let mut after: Vec<_> = (0..5).map(|_| routes.user(2, "u1")).collect();
+    assert!(after.iter().all(|member| member.pid != before[0].pid));
+    for old in &before {
+        let order = json!({ "connection": old.id, "text": "for somebody else" });
+        assert_eq!(caller.delivered("send_to_connection", order), 0);
+        let order = json!({ "connection": old.id, "code": 4000 });
+        assert_eq!(caller.delivered("close_connection", order), 0);
+        let order = json!({ "connection": old.id, "room": "a" });
+        assert_eq!(caller.delivered("join_connection", order), 0);
+        let session = caller.ask("session", json!({ "connection": old.id }));
+        assert_eq!(session, json!({ "data": null, "partial": false }));
+    }
+    for member in &mut after {
+        assert_eq!(member.ask("me", json!({}))["rooms"], json!([]));
+    }
+    // To leave them out leaves nobody out.
+    let except: Vec<_> = before.iter().map(|old| old.id.clone()).collect();
+    let order = json!({ "uid": "u1", "text": "hello", "except": except });
+    assert_eq!(caller.delivered("send_to_uid", order), 5);
+    for member in &mut after {
+        assert_eq!(member.text(), "hello");
+    }
+    nothing_more(&mut caller, &mut after);
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 use workhive_tests::program;
 use workhive_tests::routes::{Caller, Member, Orders, alone_and_together, nothing_more};
+use workhive_tests::text::TextClient;
 
 #[test]
 fn a_uid_is_reached_from_every_process_in_all_its_connections_and_nobody_else_is() {
@@ -310,5 +311,47 @@ fn a_member_that_does_not_read_refuses_and_others_get_theirs() {
             assert_eq!(slow.text().len(), 700_000);
         }
         nothing_more(&mut caller, [&mut slow]);
+    });
+}
+
+#[test]
+fn who_has_not_finished_the_handshake_gets_nothing_and_spoils_nothing_for_others() {
+    alone_and_together(program!("routes"), &[], |routes| {
+        const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Version: 13\r\n\r\n";
+        let (first, second) = HEAD.split_at(40);
+        // Before the others, and so many that there are some in every process.
+        let mut slow: Vec<_> = (0..40)
+            .map(|_| {
+                let mut client = TextClient::connect(routes.ws.addr());
+                client.write(first);
+                client
+            })
+            .collect();
+        let mut members: Vec<_> = (0..4).map(|slot| routes.member(slot)).collect();
+        let mut caller = routes.caller(1);
+        for n in 0..3 {
+            let order = json!({ "text": format!("early {n}") });
+            assert_eq!(caller.delivered("send_to_all", order), 4);
+        }
+        for member in &mut members {
+            for n in 0..3 {
+                assert_eq!(member.text(), format!("early {n}"));
+            }
+        }
+        for client in &mut slow {
+            client.write(second);
+            while client.line() != "" {}
+        }
+        let order = json!({ "text": "late" });
+        assert_eq!(caller.delivered("send_to_all", order), 44);
+        for client in &mut slow {
+            assert_eq!(client.bytes(6), b"\x81\x04late");
+        }
+        for member in &mut members {
+            assert_eq!(member.text(), "late");
+        }
+        nothing_more(&mut caller, &mut members);
     });
 }

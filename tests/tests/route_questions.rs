@@ -101,9 +101,7 @@ fn a_uid_is_online_as_long_as_it_has_a_connection_anywhere() {
 #[test]
 fn sixteen_thousand_uids_are_asked_for_at_once() {
     alone_and_together(program!("routes"), &[], |routes| {
-        let mut holder = routes.caller(0);
-        let prefix = json!({ "prefix": "u", "count": 10_000 });
-        holder.must("bind_many", prefix);
+        let _holders = routes.holders(0, "u", 10_000);
         let mut caller = routes.caller(1);
         // Every other one is there.
         let uids: Vec<_> = (0..16_384).map(|n| format!("u{}", n * 2)).collect();

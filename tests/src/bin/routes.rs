@@ -220,8 +220,9 @@ fn as_connection<P: Speaks>(
         "set_session" => conn.set_session(order.name("data")?)?,
         // So many at once: u0, u1...
         "bind_many" | "join_many" => {
-            let count = order.0["count"].as_u64().unwrap_or(0);
-            let names = (0..count).map(|n| format!("{}{n}", order.text("prefix")));
+            let from = order.0["from"].as_u64().unwrap_or(0);
+            let end = from + order.0["count"].as_u64().unwrap_or(0);
+            let names = (from..end).map(|n| format!("{}{n}", order.text("prefix")));
             let is_uid = order.what() == "bind_many";
             for name in names {
                 if is_uid {
@@ -231,7 +232,7 @@ fn as_connection<P: Speaks>(
                 }
             }
             // What came before is in force when the last is.
-            let last = format!("{}{}", order.text("prefix"), count.saturating_sub(1));
+            let last = format!("{}{}", order.text("prefix"), end.saturating_sub(1));
             if is_uid {
                 conn.bind_uid_then(last, answer)?;
             } else {
