@@ -162,6 +162,12 @@ pub enum ToWorker {
         /// 0, or the `next` of the page before.
         from: u64,
     },
+    /// To a router, before its first [`Link`](Self::Link): these worker processes live and may have connections that it
+    /// does not know of. Until each has said what it has, nobody can be said to be offline.
+    Expect {
+        /// Who.
+        processes: Vec<Process>,
+    },
     /// To the router: a stream to this process comes along. Whatever says hello on it is this process.
     Link {
         /// Who is at the other end.

@@ -220,6 +220,7 @@ fn topics_reach_every_subscribed_process_and_no_other() {
     net.agent(B).publish(b"t", 1, b"m", now).unwrap();
     net.settle();
     let mut got = net.take();
+    got.retain(|(_, got)| matches!(got, Got::Topic(..)));
     got.sort_by_key(|(process, _)| *process);
     assert_eq!(got, [topic(None), topic(Some(A))]);
 }

@@ -50,7 +50,8 @@ fn a_bind_is_in_force_when_the_router_has_acknowledged_it() {
     };
     net.settle();
     let got: Vec<_> = net.take().into_iter().map(|(_, got)| got).collect();
-    assert_eq!(got, [Got::Registered(ticket), Got::Registered(second)]);
+    assert!(second >= ticket);
+    assert_eq!(got, [Got::Registered(second)]);
     net.agent(A).open(3);
     assert_eq!(net.agent(A).bind(3, b"u", false), Ok(Registered::InForce));
     assert_eq!(net.agent(A).bind(3, b"u", false), Ok(Registered::InForce));

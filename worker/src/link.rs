@@ -48,6 +48,8 @@ pub(crate) enum Order {
         id: u32,
         from: u64,
     },
+    /// For the router: these live, and may have connections.
+    Expect(Vec<Process>),
     /// For the router: the stream to a process.
     Adopt(Process, OwnedFd),
     /// For the router: a process has ended.
@@ -122,26 +124,26 @@ impl Link {
                     // An answer that came after we had given up on it: its socket is closed here.
                     log::debug!("a late answer to request {id} is dropped");
                 }
-                ToWorker::Router => {
-                    if let Some(fd) = fd {
-                        return Some(Order::Router(fd));
-                    }
-                }
-                ToWorker::Link { process } => {
-                    if let Some(fd) = fd {
-                        return Some(Order::Adopt(process, fd));
-                    }
-                }
+                ToWorker::Router => match fd {
+                    Some(fd) => return Some(Order::Router(fd)),
+                    None => lost("the stream to the router"),
+                },
+                ToWorker::Expect { processes } => return Some(Order::Expect(processes)),
+                ToWorker::Link { process } => match fd {
+                    Some(fd) => return Some(Order::Adopt(process, fd)),
+                    None => lost("the stream to a process"),
+                },
                 ToWorker::Ended { process } => return Some(Order::Ended(process)),
-                ToWorker::AcceptFrom { id, address } => {
-                    if let Some(socket) = fd {
+                ToWorker::AcceptFrom { id, address } => match fd {
+                    Some(socket) => {
                         return Some(Order::AcceptFrom {
                             id,
                             address,
                             socket,
                         });
                     }
-                }
+                    None => lost("another process's socket"),
+                },
                 ToWorker::AcceptNoMore { id } => return Some(Order::AcceptNoMore(id)),
                 ToWorker::ListConnections { id, from } => {
                     return Some(Order::ListConnections { id, from });
@@ -223,6 +225,13 @@ impl Link {
             }
         }
     }
+}
+
+/// The system drops descriptors that a process has no room for (unix(7)).
+fn lost(what: &str) {
+    log::error!(
+        "{what} came without its descriptor: this process has as many open as it may (RLIMIT_NOFILE)"
+    );
 }
 
 fn no_master(address: &Address, why: String) -> ListenError {

@@ -290,7 +290,7 @@ impl Loop {
                     });
                 }
                 // Said to the router only.
-                Order::Adopt(..) | Order::Ended(_) => {}
+                Order::Expect(_) | Order::Adopt(..) | Order::Ended(_) => {}
                 Order::Orphaned => {
                     log::warn!("the master is gone: draining");
                     drain::start(self.drain, &mut |key| connected(key, state));
@@ -514,8 +514,8 @@ fn reap(state: &mut dyn Any) {
         let reason = reason.unwrap_or_else(|| Box::new(CloseReason::Local));
         dispatch(key, |driver| driver.closed(key, &reason, state));
         // Dropped here, with the core free: the data are the user's, and so are their destructors.
-        let entry = with(|core| core.remove(key));
-        contained(key, || drop(entry));
+        let gone = with(|core| (core.remove(key), core.routing.forget(key)));
+        contained(key, || drop(gone));
     }
 }
 

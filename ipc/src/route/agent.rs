@@ -71,9 +71,6 @@ pub struct Agent<K> {
     pub(super) seq: u64,
     /// Up to which they have been acknowledged, by whichever router.
     pub(super) acked: u64,
-    /// In the order of their registration numbers.
-    pub(super) tickets: VecDeque<(u64, Ticket)>,
-    pub(super) next_ticket: u64,
     pub(super) requests: Awaited<Request>,
     /// For the next router, in order.
     pub(super) held: VecDeque<Held>,
@@ -165,8 +162,6 @@ impl<K: Key> Agent<K> {
             watching: false,
             seq: 0,
             acked: 0,
-            tickets: VecDeque::new(),
-            next_ticket: 0,
             requests: Awaited::new(config.patience),
             held: VecDeque::new(),
             held_bytes: 0,

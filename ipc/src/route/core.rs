@@ -295,6 +295,10 @@ impl Core {
                         misuse = Some(error);
                         break;
                     }
+                    if self.overdue.contains(&id) {
+                        // What it asks for is more than it takes: the rest is not even looked at.
+                        break;
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -549,6 +553,9 @@ impl Core {
         let Some(state) = self.link_mut(id).filter(|state| !state.ended) else {
             return;
         };
+        if state.link.is_overdue() {
+            return; // about to be ended
+        }
         state.link.push_control(message, payload);
         let overdue = state.link.is_overdue();
         self.mark_dirty(id);

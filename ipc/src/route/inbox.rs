@@ -6,7 +6,7 @@ use crate::route::ConnectionId;
 use crate::route::agent::{Agent, Note, Phase};
 use crate::route::frame::{FrameError, Span};
 use crate::route::message::{Action, FromRouter, Query, Table, Target, ToRouter};
-use crate::route::request::{PushId, QueryId, Receipt};
+use crate::route::request::{PushId, QueryId, Receipt, Ticket};
 use crate::route::tables::Key;
 
 impl<K: Key> Agent<K> {
@@ -66,12 +66,9 @@ impl<K: Key> Agent<K> {
     }
 
     fn acknowledged(&mut self, seq: u64) {
-        self.acked = self.acked.max(seq);
-        while let Some(&(waits_for, ticket)) = self.tickets.front()
-            && waits_for <= self.acked
-        {
-            self.tickets.pop_front();
-            self.notes.push_back(Note::Registered(ticket));
+        if seq > self.acked {
+            self.acked = seq;
+            self.notes.push_back(Note::Registered(Ticket(seq)));
         }
         if self.phase == Phase::Syncing {
             self.phase = Phase::Ready;
@@ -147,7 +144,8 @@ impl<K: Key> Agent<K> {
             return None;
         }
         let key = self.tables.key(connection.sequence())?;
-        if !self.tables.has_uid(key, uid) {
+        // One that has let go of its claim meanwhile, and perhaps bound the uid like anybody, is not meant.
+        if !self.tables.has_claimed(key, uid) {
             return None;
         }
         self.unbind(key, uid);

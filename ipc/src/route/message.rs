@@ -11,6 +11,12 @@ use crate::route::{ConnectionId, Process};
 /// Longest uid, room or topic, in bytes. The shortest has one.
 pub const MAX_NAME: usize = 255;
 
+/// The tag of a pushed payload that is text.
+pub const TEXT: u8 = 0;
+
+/// The tag of a pushed payload that is not.
+pub const BINARY: u8 = 1;
+
 /// Longest reason for closing a connection, in bytes.
 pub const MAX_REASON: usize = 255;
 

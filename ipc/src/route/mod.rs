@@ -54,8 +54,8 @@ pub use id::{ConnectionId, ConnectionIdError, Process};
 pub use link::{Link, LinkLimits, Outgoing};
 pub use local::Local;
 pub use message::{
-    Action, Answer, FromRouter, MAX_EXCLUDED, MAX_NAME, MAX_PAGE, MAX_REASON, MAX_SESSION,
-    MAX_TARGET_BYTES, MAX_TARGETS, Member, Outcome, Query, Scope, SnapshotUid, Table, Target,
+    Action, Answer, BINARY, FromRouter, MAX_EXCLUDED, MAX_NAME, MAX_PAGE, MAX_REASON, MAX_SESSION,
+    MAX_TARGET_BYTES, MAX_TARGETS, Member, Outcome, Query, Scope, SnapshotUid, TEXT, Table, Target,
     ToRouter,
 };
 pub use request::{AgentError, Event, Push, PushId, QueryId, Receipt, Registered, Ticket};

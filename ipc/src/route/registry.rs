@@ -195,13 +195,10 @@ impl<K: Key> Agent<K> {
         }
     }
 
-    pub(super) fn registered(&mut self) -> Registered {
+    pub(super) fn registered(&self) -> Registered {
         if self.seq <= self.acked {
             return Registered::InForce;
         }
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.tickets.push_back((self.seq, ticket));
-        Registered::Pending(ticket)
+        Registered::Pending(Ticket(self.seq))
     }
 }

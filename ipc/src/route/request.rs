@@ -84,8 +84,9 @@ pub struct PushId(pub(super) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueryId(pub(super) u64);
 
-/// A registration that the router has yet to acknowledge. Never given twice by one agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A registration that the router has yet to acknowledge. Later ones compare greater; those that are acknowledged
+/// together may be equal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 
 /// Whether a registration is in force, so that every push issued from now on reaches it.
@@ -93,7 +94,7 @@ pub struct Ticket(pub(super) u64);
 pub enum Registered {
     /// It is.
     InForce,
-    /// It will be when [`Event::Registered`] brings this ticket.
+    /// It will be when [`Event::Registered`] brings this ticket, or a greater one.
     Pending(Ticket),
 }
 
@@ -136,7 +137,7 @@ pub enum Event<'a, K> {
         /// The uid.
         uid: Vec<u8>,
     },
-    /// A registration is in force.
+    /// All registrations up to this one are in force.
     Registered(Ticket),
     /// What became of a push.
     Outcome {

@@ -178,6 +178,12 @@ impl<K: Key> Tables<K> {
         id.is_some_and(|id| self.get(key).is_some_and(|conn| conn.uids().contains(&id)))
     }
 
+    /// Whether the connection has the uid and wants it for itself alone.
+    pub(super) fn has_claimed(&self, key: K, uid: &[u8]) -> bool {
+        let uid = self.uids.get(uid);
+        uid.is_some_and(|uid| uid.singles.contains(&key.sequence()))
+    }
+
     pub(super) fn is_in(&self, key: K, room: &[u8]) -> bool {
         let id = self.rooms.id(room);
         id.is_some_and(|id| self.get(key).is_some_and(|conn| conn.rooms().contains(&id)))

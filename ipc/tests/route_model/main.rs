@@ -109,7 +109,7 @@ struct Model {
     connections: Vec<Connection>,
     by_key: BTreeMap<(Process, u64), usize>,
     spans: Vec<Span>,
-    tickets: BTreeMap<(Process, Ticket), usize>,
+    tickets: BTreeMap<(Process, Ticket), Vec<usize>>,
     sent: Vec<Sent>,
     by_id: BTreeMap<(Process, PushId), usize>,
     queries: BTreeSet<(Process, QueryId)>,
@@ -347,7 +347,7 @@ impl Model {
         match registered {
             Registered::InForce => self.spans[at].acked = self.spans[at].acked.min(self.step),
             Registered::Pending(ticket) => {
-                self.tickets.insert((process, ticket), at);
+                self.tickets.entry((process, ticket)).or_default().push(at);
             }
         }
     }
@@ -596,8 +596,11 @@ impl Model {
                     }
                 }
                 Got::Registered(ticket) => {
-                    let at = self.tickets.remove(&(process, ticket)).unwrap();
-                    self.spans[at].acked = self.spans[at].acked.min(self.step);
+                    let up_to = (process, Ticket::default())..=(process, ticket);
+                    let in_force: Vec<_> = self.tickets.extract_if(up_to, |_, _| true).collect();
+                    for at in in_force.into_iter().flat_map(|(_, spans)| spans) {
+                        self.spans[at].acked = self.spans[at].acked.min(self.step);
+                    }
                 }
                 Got::Outcome(id, outcome) => self.outcome(process, id, outcome),
                 Got::Kicked(key, uid) => {

@@ -2,14 +2,14 @@
 
 use std::any::Any;
 
-use workhive_ipc::route::{Event, Receipt};
+use workhive_ipc::route::{BINARY, Event, Receipt};
 use workhive_protocols::{EncodeError, Goodbye, Message};
 
 use crate::core::with;
 use crate::entry::{CloseReason, Key, SharedPush};
 use crate::error::SendError;
 use crate::process::guard;
-use crate::route::{self, BINARY, REPLACED};
+use crate::route::{self, REPLACED};
 use crate::turn::contained;
 use crate::uid::Uid;
 
@@ -33,8 +33,8 @@ pub(crate) fn step(scratch: &mut [u8], state: &mut dyn Any) {
     if with(|core| core.routing.side.has_ended()) == Some(true) {
         route::lose(scratch, state);
     }
-    let in_force = with(|core| std::mem::take(&mut core.routing.in_force)).unwrap_or_default();
-    for then in in_force {
+    // Those that were in force at once are told later all the same.
+    while let Some(then) = with(|core| core.routing.next_registered()).flatten() {
         then(state);
     }
 }
@@ -44,7 +44,7 @@ enum Deed {
     Deliver(u8, Receipt),
     Close(u16, String),
     Kicked(Key, Uid),
-    Call(route::ThenRegistered),
+    Registered,
     Outcome(route::ThenOutcome, workhive_ipc::route::Outcome),
     Answer(route::ThenAnswer, Option<workhive_ipc::route::Answer>),
     Topic(route::OnTopic, u8),
@@ -77,7 +77,11 @@ pub(crate) fn act(state: &mut dyn Any) {
                 log::debug!("a connection is closed: another one has claimed its uid {uid}");
                 with(|core| core.goodbye(key, &goodbye, CloseReason::Local));
             }),
-            Deed::Call(then) => then(state),
+            Deed::Registered => {
+                while let Some(then) = with(|core| core.routing.next_registered()).flatten() {
+                    then(state);
+                }
+            }
             Deed::Outcome(then, outcome) => guard("the outcome of a push", || then(outcome)),
             Deed::Answer(then, answer) => guard("the answer to a question", || then(answer)),
             Deed::Topic(then, tag) => {
@@ -98,12 +102,20 @@ pub(crate) fn act(state: &mut dyn Any) {
 }
 
 impl route::Routing {
+    /// Who is to be told next that a registration is in force.
+    fn next_registered(&mut self) -> Option<route::ThenRegistered> {
+        let first = self.registrations.front()?;
+        (first.ticket <= self.registered)
+            .then(|| self.registrations.pop_front())?
+            .map(|registration| registration.then)
+    }
+
     fn next_deed(&mut self) -> Option<Deed> {
         let Self {
             side,
             outcomes,
             answers,
-            registrations,
+            registered,
             topics,
             on_presence,
             to,
@@ -136,7 +148,8 @@ impl route::Routing {
                 Uid::new(uid).map_or(Deed::Nothing, |uid| Deed::Kicked(key, uid))
             }
             Event::Registered(ticket) => {
-                (registrations.remove(&ticket)).map_or(Deed::Nothing, Deed::Call)
+                *registered = (*registered).max(ticket);
+                Deed::Registered
             }
             Event::Outcome { push, outcome } => outcomes
                 .remove(&push)

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use workhive_ipc::route::{ConnectionId, Outcome, Push, Query, Target};
+use workhive_ipc::route::{BINARY, ConnectionId, Outcome, Push, Query, TEXT, Target};
 use workhive_protocols::Message;
 
 use crate::core::{Core, with};
 use crate::entry::Key;
 use crate::error::{Result, RouteError};
-use crate::route::{BINARY, TEXT, ThenAnswer, ThenOutcome};
+use crate::route::{ThenAnswer, ThenOutcome};
 
 /// The whole hive, as seen from one of its processes: whom can be sent what, and who is there.
 ///

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -29,6 +29,12 @@ pub(crate) fn is_ours(token: Token) -> bool {
 /// Most programs of this machine at a time.
 const MAX_CLIENTS: usize = 256;
 
+/// How long a program may be silent after it has connected, if others want its place.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long accepting rests when the process has no descriptors left.
+const REST: Duration = Duration::from_millis(100);
+
 /// How much of one stream is read before the others get their turn, in buffers.
 const READS: usize = 8;
 
@@ -42,8 +48,10 @@ pub(crate) struct Hub {
     numbers: HashMap<LinkId, usize>,
     next_number: usize,
     clients: usize,
-    /// Streams that have more to be read without the kernel saying so again.
+    /// Streams that have more to be read without the kernel saying so again; each once.
     again: Vec<usize>,
+    /// When to try to accept again, after the system had no descriptor for it.
+    accept_at: Option<Instant>,
 }
 
 struct Stream {
@@ -54,6 +62,8 @@ struct Stream {
     blocked: bool,
     /// The other side has closed its end: read on until it shows, even after a short read.
     hup: bool,
+    /// Since when it is silent; None once something has been read.
+    silent: Option<Instant>,
 }
 
 impl Hub {
@@ -74,6 +84,7 @@ impl Hub {
             next_number: 1,
             clients: 0,
             again: Vec::new(),
+            accept_at: None,
         })
     }
 
@@ -138,6 +149,32 @@ impl Hub {
         self.read(number, core, scratch, now);
     }
 
+    /// When [`tick`](Self::tick) has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.accept_at
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, core: &mut Core, now: Instant) {
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = None;
+            self.accept(core, now);
+        }
+    }
+
+    /// Ends the stream of a program that has connected and said nothing since, and had time to; false if all speak.
+    fn make_room(&mut self, core: &mut Core, now: Instant) -> bool {
+        let mut mute = self.streams.iter().filter(|(_, stream)| {
+            stream.client && stream.silent.is_some_and(|since| since + PATIENCE <= now)
+        });
+        let Some(number) = mute.next().map(|(number, _)| *number) else {
+            return false;
+        };
+        log::warn!("a program is turned away from the push socket: it says nothing");
+        self.remove(number, core, now);
+        true
+    }
+
     /// Reads on where a limit was reached in the last turn.
     pub(crate) fn go_on(&mut self, core: &mut Core, scratch: &mut [u8], now: Instant) {
         for number in std::mem::take(&mut self.again) {
@@ -184,12 +221,15 @@ impl Hub {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
                     io::ErrorKind::WouldBlock => return,
                     _ => {
-                        log::error!("cannot accept a program at the push socket: {error}");
+                        log::error!(
+                            "cannot accept a program at the push socket: {error}; trying again in {REST:?}"
+                        );
+                        self.accept_at = Some(now + REST);
                         return;
                     }
                 },
             };
-            if self.clients >= MAX_CLIENTS {
+            if self.clients >= MAX_CLIENTS && !self.make_room(core, now) {
                 log::warn!(
                     "{MAX_CLIENTS} programs are connected to the push socket; one more is turned away"
                 );
@@ -234,18 +274,20 @@ impl Hub {
                 client,
                 blocked: false,
                 hup: false,
+                silent: Some(now),
             },
         );
     }
 
     fn read(&mut self, number: usize, core: &mut Core, scratch: &mut [u8], now: Instant) {
         for _ in 0..READS {
-            let Some(stream) = self.streams.get(&number) else {
+            let Some(stream) = self.streams.get_mut(&number) else {
                 return;
             };
             match nix::unistd::read(&stream.socket, scratch) {
                 Ok(0) => return self.remove(number, core, now),
                 Ok(len) => {
+                    stream.silent = None;
                     core.receive(stream.link, &scratch[..len], now);
                     // A short read of a stream means that it is empty (epoll(7)), unless its end comes next.
                     if len < scratch.len() && !stream.hup {
@@ -260,7 +302,9 @@ impl Hub {
                 }
             }
         }
-        self.again.push(number);
+        if !self.again.contains(&number) {
+            self.again.push(number);
+        }
     }
 
     fn write(&mut self, number: usize, core: &mut Core) {

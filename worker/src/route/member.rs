@@ -72,8 +72,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
         then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result + 'static,
     ) -> Result {
         let registered = bind(self.handle().key(), uid.as_ref(), false)?;
-        self.registered(registered, then);
-        Ok(())
+        Ok(self.registered(registered, then)?)
     }
 
     /// Binds a uid that only one connection is to have: the one that had claimed it before, wherever in the hive, is
@@ -141,8 +140,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
         then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result + 'static,
     ) -> Result {
         let registered = join(self.handle().key(), room.as_ref())?;
-        self.registered(registered, then);
-        Ok(())
+        Ok(self.registered(registered, then)?)
     }
 
     /// Takes this connection from a room.
@@ -190,22 +188,23 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
         &self,
         registered: Registered,
         then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result + 'static,
-    ) {
+    ) -> Result<(), RouteError> {
         let key = self.handle().key();
-        let mut then: Option<super::ThenRegistered> = Some(Box::new(move |state| {
+        let then: super::ThenRegistered = Box::new(move |state| {
             release(Some(key));
             crate::turn::tell::<P, S, D>("the end of a registration", key, state, then);
-        }));
-        with(|core| {
-            core.hold(Some(key));
-            match (registered, then.take()) {
-                (Registered::InForce, Some(then)) => core.routing.in_force.push(then),
-                (Registered::Pending(ticket), Some(then)) => {
-                    core.routing.registrations.insert(ticket, then);
-                }
-                (_, None) => {}
-            }
         });
+        // What is given back is dropped with the core free.
+        let told = with(|core| {
+            core.routing.tell_registered(registered, key, then)?;
+            core.hold(Some(key));
+            Ok::<(), super::ThenRegistered>(())
+        });
+        match told {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(RouteError::Full),
+            None => Err(RouteError::NotOnLoop),
+        }
     }
 }
 

@@ -9,16 +9,17 @@ mod router;
 pub(crate) mod side;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
 use workhive_ipc::ToMaster;
-use workhive_ipc::route::{AgentError, Answer, PushId, QueryId, Ticket};
+use workhive_ipc::route::{AgentError, Answer, PushId, QueryId, Registered, Ticket};
 use workhive_protocols::Message;
 
 use crate::core::with;
+use crate::entry::Key;
 use crate::error::Result;
 use crate::route::side::Side;
 use crate::uid::Uid;
@@ -31,12 +32,6 @@ pub use workhive_ipc::route::{Member, Outcome};
 pub(crate) use deliver::{act, step};
 pub(crate) use hive::checked;
 pub(crate) use member::Past;
-
-/// The tag of a pushed payload that is text.
-pub(crate) const TEXT: u8 = 0;
-
-/// The tag of a pushed payload that is not.
-pub(crate) const BINARY: u8 = 1;
 
 /// With which code a connection is closed whose uid another connection has claimed.
 pub(crate) const REPLACED: u16 = 4001;
@@ -52,15 +47,26 @@ pub(crate) struct Routing {
     pub(crate) side: Side,
     outcomes: HashMap<PushId, ThenOutcome>,
     answers: HashMap<QueryId, ThenAnswer>,
-    registrations: HashMap<Ticket, ThenRegistered>,
-    /// For registrations that were in force at once: they are told later all the same.
-    in_force: Vec<ThenRegistered>,
+    /// In the order of their tickets.
+    registrations: VecDeque<Registration>,
+    /// Up to which they are in force.
+    registered: Ticket,
     topics: HashMap<Vec<u8>, OnTopic>,
     on_presence: Option<OnPresence>,
     /// Of the event that is acted upon; kept for their memory.
-    to: Vec<crate::entry::Key>,
+    to: Vec<Key>,
     payload: Vec<u8>,
 }
+
+/// Somebody who waits for a registration to be in force.
+struct Registration {
+    ticket: Ticket,
+    conn: Key,
+    then: ThenRegistered,
+}
+
+/// How many may wait: more do only if the router is stopped, and somebody makes use of that.
+const REGISTRATIONS: usize = 64 * 1024;
 
 impl Routing {
     pub(crate) fn new(side: Side) -> Self {
@@ -68,8 +74,8 @@ impl Routing {
             side,
             outcomes: HashMap::new(),
             answers: HashMap::new(),
-            registrations: HashMap::new(),
-            in_force: Vec::new(),
+            registrations: VecDeque::new(),
+            registered: Ticket::default(),
             topics: HashMap::new(),
             on_presence: None,
             to: Vec::new(),
@@ -79,12 +85,46 @@ impl Routing {
 
     /// True if there is something to be done without waiting.
     pub(crate) fn has_work(&mut self) -> bool {
-        !self.in_force.is_empty() || self.side.has_work()
+        let first = self.registrations.front();
+        first.is_some_and(|first| first.ticket <= self.registered) || self.side.has_work()
     }
 
     /// True if there is nothing for the routing step of this turn.
     fn is_idle(&mut self, now: Instant) -> bool {
         !self.has_work() && self.next_deadline().is_none_or(|at| at > now)
+    }
+
+    /// Tells `then` when a registration of the connection is in force. It is given back if too many wait.
+    fn tell_registered(
+        &mut self,
+        registered: Registered,
+        conn: Key,
+        then: ThenRegistered,
+    ) -> Result<(), ThenRegistered> {
+        if self.registrations.len() >= REGISTRATIONS {
+            return Err(then);
+        }
+        let last = self.registrations.back().map(|last| last.ticket);
+        let ticket = match registered {
+            // Behind those that wait already.
+            Registered::InForce => last.unwrap_or(self.registered),
+            Registered::Pending(ticket) => ticket,
+        };
+        self.registrations
+            .push_back(Registration { ticket, conn, then });
+        Ok(())
+    }
+
+    /// The connection has ended: nobody is to be told for it. To be dropped with the core free.
+    pub(crate) fn forget(&mut self, conn: Key) -> Vec<ThenRegistered> {
+        if self.registrations.iter().all(|waits| waits.conn != conn) {
+            return Vec::new();
+        }
+        let (gone, left) = std::mem::take(&mut self.registrations)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|waits| waits.conn == conn);
+        self.registrations = left;
+        gone.into_iter().map(|waits| waits.then).collect()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

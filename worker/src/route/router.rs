@@ -138,6 +138,7 @@ impl Router {
                 }
             }
             self.core.tick(now);
+            self.hub.tick(&mut self.core, now);
             self.hub.flush(&mut self.core, now);
             self.publish();
         }
@@ -146,7 +147,11 @@ impl Router {
 
     fn wait(&mut self, events: &mut Events) -> Instant {
         let now = Instant::now();
-        let deadline = [self.core.next_deadline(), self.drain];
+        let deadline = [
+            self.core.next_deadline(),
+            self.hub.next_deadline(),
+            self.drain,
+        ];
         let timeout = if self.hub.has_work() {
             Some(Duration::ZERO)
         } else {
@@ -180,6 +185,11 @@ impl Router {
                     self.drain = None;
                     self.orphaned = true;
                     self.hub.close_listener();
+                }
+                Order::Expect(processes) => {
+                    for process in processes {
+                        self.core.expect(process, now);
+                    }
                 }
                 Order::Adopt(process, socket) => {
                     self.hub.adopt(process, socket, &mut self.core, now);

@@ -118,7 +118,10 @@ impl Side {
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self {
-            Self::Here { local, .. } => local.next_deadline(),
+            Self::Here { local, hub, .. } => [local.next_deadline(), hub.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
             Self::There { agent, ask, .. } => {
                 [agent.next_deadline(), *ask].into_iter().flatten().min()
             }
@@ -128,8 +131,9 @@ impl Side {
     /// Lets deadlines pass. True if the master is to be asked for a stream to the router.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
         match self {
-            Self::Here { local, .. } => {
+            Self::Here { local, hub, .. } => {
                 local.tick(now);
+                hub.tick(local.core(), now);
                 false
             }
             Self::There {
