@@ -23,6 +23,9 @@ use crate::slot::{Phase, ProcessId, Running, SlotId};
 /// The name of the router's group, which no other group may have.
 pub(crate) const NAME: &str = "router";
 
+/// Processes in one message to the router.
+const EXPECTED: usize = 1000;
+
 /// How long after a stream could not be made it is tried again: for want of descriptors, as a rule.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -139,6 +142,13 @@ impl Master {
             .filter(|(_, process)| !self.is_router(process.slot))
             .map(|(id, _)| *id)
             .collect();
+        let names = workers.iter().filter_map(|id| self.processes.get(id));
+        let names: Vec<_> = names.map(|process| process.name).collect();
+        // First who there is: with the streams to some of them it would take the others for absent.
+        for names in names.chunks(EXPECTED) {
+            let processes = names.to_vec();
+            self.send(id, ToWorker::Expect { processes }, None);
+        }
         for worker in workers {
             self.connect(worker);
         }
