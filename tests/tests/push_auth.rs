@@ -126,6 +126,7 @@ fn a_public_key_takes_what_its_owner_has_signed_and_nothing_else() {
     let signed = format!("{}.{}", encode(&json!({"alg": "EdDSA"})), encode(&payload));
     let signature = pair.sk.sign(signed.as_bytes(), None);
     let good = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()));
+    push.hive.wait_for_line("client tokens: EdDSA");
     let mut client = WsClient::connect(push.ws.addr());
     client.send(&good);
     assert_reached(&push, &mut client, "u1");
@@ -177,11 +178,18 @@ fn who_does_not_say_who_it_is_has_to_go() {
 #[test]
 fn options_that_make_no_sense_are_refused_before_anything_runs() {
     let setup = setup(1);
-    let short = setup.secret_file("short", "too short\n");
+    let short = setup.secret_file("short", "short\n");
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOpKbGM+PDpL4xbDwXPCkLdzQkOWvF8YfNbGUTM1GXIr me@here\n";
+    let ssh = setup.secret_file("id.pub", ssh);
     for (options, why) in [
         (&["--auth", "jwt"][..], "--jwt-key"),
         (&["--auth", "jwt", "--jwt-key", &short], "at least 32 bytes"),
         (&["--auth", "jwt", "--jwt-key", "/nowhere"], "/nowhere"),
+        (&["--auth", "jwt", "--jwt-key", &ssh], "a key of ssh"),
+        (
+            &["--auth", "jwt", "--jwt-key", &ssh, "--jwt-alg", "HS256"],
+            "a key of ssh",
+        ),
         (&["--auth", "password"], "neither"),
         (&["--token-file", &short], "at least 16 bytes"),
     ] {

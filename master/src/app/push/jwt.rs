@@ -7,28 +7,21 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_compact::{PublicKey, Signature};
+use ed25519_compact::Signature;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 use workhive_worker::Uid;
+
+use super::key::Key;
+use super::order::object;
 
 /// How far the clock of whoever signs may be off.
 pub(super) const LEEWAY: Duration = Duration::from_secs(5);
 
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
-
-/// Shortest secret, in bytes: as long as the hash, RFC 7518 section 3.2.
-const MIN_SECRET: usize = 32;
-
-/// What tokens are checked with.
-pub(super) enum Key {
-    /// A shared secret.
-    Hs256(Vec<u8>),
-    /// The public key of whoever signs, RFC 8037.
-    EdDsa(Box<PublicKey>),
-}
 
 /// What a token that is in order says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +48,9 @@ pub(super) enum Flaw {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
-    crit: Option<serde::de::IgnoredAny>,
+    /// It is there, whatever it is.
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
 }
 
 #[derive(Deserialize)]
@@ -66,44 +61,6 @@ struct Payload {
 }
 
 impl Key {
-    /// The key in a file: a public Ed25519 key as PEM, or else a secret, whose last line break does not count.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let is_pem = bytes.windows(11).any(|window| window == b"-----BEGIN ");
-        if is_pem {
-            let text = std::str::from_utf8(bytes).map_err(|_| "it is no PEM file".to_owned())?;
-            if !text.contains("-----BEGIN PUBLIC KEY-----") {
-                return Err(
-                    "it holds no public key: a PEM file with a PUBLIC KEY is needed".to_owned(),
-                );
-            }
-            let key = PublicKey::from_pem(text)
-                .map_err(|_| "its public key is not one for Ed25519".to_owned())?;
-            return Ok(Self::EdDsa(Box::new(key)));
-        }
-        let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-        if secret.len() < MIN_SECRET {
-            return Err(format!(
-                "a secret has at least {MIN_SECRET} bytes, this one has {}: make one with `openssl rand -hex 32`",
-                secret.len()
-            ));
-        }
-        Ok(Self::Hs256(secret.to_vec()))
-    }
-
-    /// The name of its algorithm in tokens.
-    pub(super) fn algorithm(&self) -> &'static str {
-        match self {
-            Self::Hs256(_) => "HS256",
-            Self::EdDsa(_) => "EdDSA",
-        }
-    }
-
-    /// True if whoever has the key can make tokens.
-    pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::Hs256(_))
-    }
-
     /// Checks a token, when it is `now` since 1970.
     pub(super) fn check(&self, token: &str, now: Duration) -> Result<Claims, Flaw> {
         if token.len() > MAX_TOKEN {
@@ -112,10 +69,10 @@ impl Key {
         let (signed, signature) = token.rsplit_once('.').ok_or(Flaw::Form)?;
         let (header, payload) = signed.split_once('.').ok_or(Flaw::Form)?;
         let header: Header = part(header)?;
-        if header.alg != self.algorithm() {
+        if header.alg != self.algorithm().name() {
             return Err(Flaw::Algorithm);
         }
-        if header.crit.is_some() {
+        if header.crit {
             // RFC 7515 section 4.1.11: it asks for something that we do not know.
             return Err(Flaw::Critical);
         }
@@ -157,9 +114,13 @@ impl Key {
     }
 }
 
-fn part<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Flaw> {
+fn part<T: DeserializeOwned>(text: &str) -> Result<T, Flaw> {
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| Flaw::Form)?;
-    serde_json::from_slice(&json).map_err(|_| Flaw::Form)
+    object(&json).map_err(|_| Flaw::Form)
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl std::fmt::Display for Flaw {
@@ -175,12 +136,6 @@ impl std::fmt::Display for Flaw {
             Self::NotYet => "it is not valid yet",
             Self::Subject => "its sub is no uid of 1 to 255 bytes",
         })
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.algorithm())
     }
 }
 
@@ -217,7 +172,7 @@ mod tests {
     }
 
     fn secret() -> Key {
-        Key::read(SECRET).unwrap()
+        Key::read(SECRET, None).unwrap()
     }
 
     fn header() -> Value {
@@ -247,7 +202,7 @@ mod tests {
     fn a_token_made_elsewhere_is_read() {
         // RFC 7515 appendix A.1, with its key; it has neither sub nor a time that has not passed.
         let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-        let key = Key::read(&URL_SAFE_NO_PAD.decode(key).unwrap()).unwrap();
+        let key = Key::Hs256(URL_SAFE_NO_PAD.decode(key).unwrap());
         let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6\
                      Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         assert_eq!(
@@ -296,7 +251,7 @@ mod tests {
         assert_eq!(secret().check(&unsigned, NOW), Err(Flaw::Signature));
         // The old trick: the public key, which everybody has, taken for a secret.
         let pem = pair().pk.to_pem();
-        let public = Key::read(pem.as_bytes()).unwrap();
+        let public = Key::read(pem.as_bytes(), None).unwrap();
         let forged = hs256(pem.as_bytes(), &json!({"alg": "HS256"}), &payload);
         assert_eq!(public.check(&forged, NOW), Err(Flaw::Algorithm));
         let forged = hs256(pem.as_bytes(), &json!({"alg": "EdDSA"}), &payload);
@@ -305,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_public_key_checks_what_its_owner_has_signed() {
-        let key = Key::read(pair().pk.to_pem().as_bytes()).unwrap();
+        let key = Key::read(pair().pk.to_pem().as_bytes(), None).unwrap();
         let payload = json!({"sub": "u1", "exp": at(60)});
         let header = json!({"alg": "EdDSA"});
         assert!(key.check(&eddsa(&pair(), &header, &payload), NOW).is_ok());
@@ -345,30 +300,25 @@ mod tests {
         }
         let long = format!("{}.e30.e30", "x".repeat(MAX_TOKEN));
         assert_eq!(secret().check(&long, NOW), Err(Flaw::TooLong));
-        let token = hs256(
-            SECRET,
-            &json!({"alg": "HS256", "crit": ["x"]}),
-            &json!({"sub": "u1", "exp": at(60)}),
-        );
-        assert_eq!(secret().check(&token, NOW), Err(Flaw::Critical));
     }
 
     #[test]
-    fn keys_that_do_not_do_say_why() {
-        for (bytes, why) in [
-            (&b"short\n"[..], "at least 32 bytes, this one has 5"),
-            (b"-----BEGIN PRIVATE KEY-----\n", "no public key"),
-            (
-                b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-                "Ed25519",
-            ),
-        ] {
-            let error = Key::read(bytes).unwrap_err();
-            assert!(error.contains(why), "{error}");
+    fn whoever_asks_for_an_extension_does_not_get_it() {
+        let payload = json!({"sub": "u1", "exp": at(60)});
+        for crit in [json!(["x"]), json!([]), json!(null), json!(false)] {
+            let header = json!({"alg": "HS256", "crit": crit});
+            let token = hs256(SECRET, &header, &payload);
+            assert_eq!(secret().check(&token, NOW), Err(Flaw::Critical), "{crit}");
         }
-        // A line break behind a secret is the editor's.
-        let with_break = [SECRET, b"\r\n"].concat();
-        let token = hs256(SECRET, &header(), &json!({"sub": "u1", "exp": at(60)}));
-        assert!(Key::read(&with_break).unwrap().check(&token, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_part_is_an_object_and_no_list_of_its_values() {
+        assert_eq!(check(&json!(["u1", at(60), null])), Err(Flaw::Form));
+        let payload = json!({"sub": "u1", "exp": at(60)});
+        for header in [json!(["HS256", null]), json!(["HS256"])] {
+            let token = hs256(SECRET, &header, &payload);
+            assert_eq!(secret().check(&token, NOW), Err(Flaw::Form), "{header}");
+        }
     }
 }

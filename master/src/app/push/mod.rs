@@ -5,6 +5,7 @@ mod clients;
 mod counted;
 mod http;
 mod jwt;
+mod key;
 mod options;
 mod order;
 mod outside;

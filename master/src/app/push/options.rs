@@ -9,7 +9,7 @@ use std::time::Duration;
 use workhive_protocols::Http;
 use workhive_worker::{Address, Listener};
 
-use super::jwt::Key;
+use super::key::{Algorithm, Key};
 use super::token::Token;
 use crate::{Args, Cli, UsageError};
 
@@ -90,7 +90,13 @@ pub(super) fn cli() -> Cli {
             "jwt-key",
             "FILE",
             "",
-            "What tokens are checked with: a secret (HS256), or an Ed25519 public key as PEM (EdDSA)",
+            "What tokens are checked with: a secret of one word (HS256), or an Ed25519 public key as PEM (EdDSA)",
+        )
+        .option(
+            "jwt-alg",
+            "ALG",
+            "",
+            "How tokens have to be signed: HS256 or EdDSA; as the file of --jwt-key suggests unless given",
         )
         .option(
             "auth-timeout",
@@ -120,13 +126,25 @@ impl Options {
             |_: &Token| true,
             Token::read,
         )?;
-        let key = file(args, "jwt-key", &mut notices, Key::is_secret, Key::read)?;
+        let wanted = algorithm(args.value("jwt-alg"))?;
+        let read = |bytes: &[u8]| Key::read(bytes, wanted);
+        let key = file(args, "jwt-key", &mut notices, Key::is_secret, read)?;
         let auth = match (args.value("auth"), key) {
+            ("first-message", None) if wanted.is_some() => {
+                return Err(UsageError::new("--jwt-alg goes with --auth jwt"));
+            }
             ("first-message", None) => Auth::FirstMessage,
             ("first-message", Some(_)) => {
                 return Err(UsageError::new("--jwt-key goes with --auth jwt"));
             }
-            ("jwt", Some(key)) => Auth::Jwt(Rc::new(key)),
+            ("jwt", Some(key)) => {
+                // Text in a file may be a secret or a public key, and who meant the other should see it.
+                notices.push(Notice {
+                    level: log::Level::Info,
+                    text: format!("client tokens: {}", key.algorithm().name()),
+                });
+                Auth::Jwt(Rc::new(key))
+            }
             ("jwt", None) => {
                 return Err(UsageError::new(
                     "--auth jwt needs --jwt-key FILE: the secret, or the public key, of whoever signs the tokens",
@@ -209,6 +227,16 @@ fn unprotected(http: &str) -> Result<Notice, UsageError> {
              address of this machine alone, such as 127.0.0.1"
         )))
     }
+}
+
+fn algorithm(name: &str) -> Result<Option<Algorithm>, UsageError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let found = Algorithm::of(name).ok_or_else(|| {
+        UsageError::new(format!("--jwt-alg \"{name}\" is neither HS256 nor EdDSA"))
+    })?;
+    Ok(Some(found))
 }
 
 fn patience(seconds: &str) -> Result<Duration, UsageError> {
@@ -304,7 +332,23 @@ mod tests {
         let pem = ed25519_compact::KeyPair::from_seed(seed).pk.to_pem();
         let file = with_mode(&directory, &pem, 0o644);
         let options = read(&["--auth", "jwt", "--jwt-key", &file]).unwrap();
-        assert!(options.notices.is_empty());
+        let said: Vec<_> = options.notices.iter().map(|n| n.text.as_str()).collect();
+        assert_eq!(said, ["client tokens: EdDSA"]);
+    }
+
+    #[test]
+    fn the_algorithm_can_be_said_and_is_logged() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = with_mode(&directory, "0123456789abcdef0123456789abcdef", 0o600);
+        let key = ["--auth", "jwt", "--jwt-key", &file];
+        for more in [&[][..], &["--jwt-alg", "HS256"]] {
+            let notices = read(&[&key, more].concat()).unwrap().notices;
+            assert_eq!(notices.len(), 1, "{notices:?}");
+            assert_eq!(notices[0].level, log::Level::Info);
+            assert_eq!(notices[0].text, "client tokens: HS256");
+        }
+        let error = error(&[&key[..], &["--jwt-alg", "EdDSA"]].concat());
+        assert!(error.contains("no public key as PEM"), "{error}");
     }
 
     #[test]
@@ -315,6 +359,8 @@ mod tests {
             (&["--auth", "basic"][..], "neither first-message nor jwt"),
             (&["--auth", "jwt"], "--jwt-key FILE"),
             (&["--jwt-key", &file], "--auth jwt"),
+            (&["--jwt-alg", "HS256"], "--auth jwt"),
+            (&["--jwt-alg", "RS256"], "neither HS256 nor EdDSA"),
             (&["--token-file", &file], "--http ADDR"),
             (
                 &["--auth", "jwt", "--jwt-key", "/nowhere"],
