@@ -461,3 +461,51 @@ fn an_agent_takes_no_delivery_for_a_process_before_it() {
     }
     assert_eq!(reached, [(2, vec![1])]);
 }
+
+#[test]
+fn who_asks_for_more_than_it_takes_is_sent_away_before_that_takes_memory() {
+    let limits = LinkLimits {
+        queue: 64 * 1024,
+        ..LinkLimits::default()
+    };
+    let config = CoreConfig {
+        limits,
+        ..CoreConfig::default()
+    };
+    let mut core = workhive_ipc::route::Core::new(process(0, 0), config);
+    let now = std::time::Instant::now();
+    let mut owner: Agent<u64> = Agent::worker(process(1, 1), AgentConfig::default());
+    let link = core.connect_process(process(1, 1), now);
+    owner.connected(now);
+    for key in 0..1000_u64 {
+        owner.open(key);
+        let uid = format!("{key:0200}");
+        owner.bind(key, uid.as_bytes(), false).unwrap();
+    }
+    core.receive(link, owner.output(), now);
+    let mut client: Agent<u64> = Agent::client(AgentConfig::default());
+    let link = core.connect_client();
+    client.connected(now);
+    // A page of a thousand long names for a few bytes, again and again, in one read.
+    for _ in 0..3000 {
+        let query = Query::Names {
+            table: Table::Uids,
+            from: 0,
+            limit: 1000,
+        };
+        client.query(query, now).unwrap();
+    }
+    core.receive(link, client.output(), now);
+    let queued = core.output(link).len();
+    assert!(queued < 1024 * 1024, "{queued} bytes");
+    let ended = std::iter::from_fn(|| core.next_event()).any(|event| {
+        matches!(
+            event,
+            CoreEvent::Ended {
+                reason: Misuse::DoesNotRead,
+                ..
+            }
+        )
+    });
+    assert!(ended);
+}

@@ -221,6 +221,26 @@ fn an_owner_that_does_not_answer_makes_the_outcome_unknown_at_the_deadline() {
 }
 
 #[test]
+fn a_claim_that_was_given_up_costs_nobody_a_connection() {
+    let mut net = hive();
+    for (process, key) in [(A, 1), (A, 2), (B, 3)] {
+        net.agent(process).open(key);
+    }
+    // Another connection keeps the uid here, so the router hears nothing of the rest.
+    net.agent(A).bind(2, b"u", false).unwrap();
+    net.agent(A).bind(1, b"u", true).unwrap();
+    net.agent(A).unbind(1, b"u");
+    net.agent(A).bind(1, b"u", false).unwrap();
+    net.agent(B).bind(3, b"u", true).unwrap();
+    net.settle();
+    let kicked = |(_, got): &(_, Got)| matches!(got, Got::Kicked(..));
+    assert!(!net.take().iter().any(kicked));
+    push(&mut net, C, message(Target::Uid(b"u"), b"m"));
+    net.settle();
+    assert_eq!(outcomes(&mut net), [delivered(3)]);
+}
+
+#[test]
 fn a_single_session_ends_the_one_before_and_never_itself() {
     let mut net = hive();
     for (process, key) in [(A, 1), (B, 2), (B, 3)] {

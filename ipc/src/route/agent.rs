@@ -92,6 +92,8 @@ pub struct AgentCounters {
     pub refused: u64,
     /// Requests dropped because the router stayed away for too long.
     pub dropped: u64,
+    /// Requests that were given up because the router did not answer in time.
+    pub unanswered: u64,
     /// Links to a router so far.
     pub links: u64,
 }
@@ -284,6 +286,7 @@ impl<K: Key> Agent<K> {
     pub fn tick(&mut self, now: Instant) {
         self.drop_held(now);
         while let Some((number, request)) = self.requests.expired(now) {
+            self.counters.unanswered += 1;
             self.note_lost(number, request, Outcome::UNKNOWN);
         }
     }

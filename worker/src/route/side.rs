@@ -18,6 +18,9 @@ pub(crate) const ROUTER: Token = Token((1 << 62) | 3);
 /// How long to wait before a new stream is asked for when one was lost. A router that was restarted sends one unasked.
 const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
+/// For how long the router may say nothing to those who wait for it.
+const MUTE: Duration = Duration::from_secs(3);
+
 /// How much is read from the router before connections get their turn, in buffers.
 const READS: usize = 16;
 
@@ -53,6 +56,10 @@ pub(crate) enum Side {
 
 pub(crate) struct Stream {
     socket: OwnedFd,
+    /// When the router was last heard.
+    heard: Instant,
+    /// It has been said that it is not.
+    mute: bool,
     /// The kernel took less than there was, and will say when it takes more.
     blocked: bool,
     /// There may be more to be read than was read.
@@ -137,9 +144,19 @@ impl Side {
                 false
             }
             Self::There {
-                agent, ask, asked, ..
+                agent,
+                stream,
+                ask,
+                asked,
+                ..
             } => {
+                let before = agent.counters().unanswered;
                 agent.tick(now);
+                if let Some(stream) = stream
+                    && agent.counters().unanswered > before
+                {
+                    stream.complain(now);
+                }
                 let due = ask.is_some_and(|at| at <= now);
                 if due {
                     *asked += 1;
@@ -163,7 +180,7 @@ impl Side {
             }
             Self::There { agent, stream, .. } => {
                 if let Some(stream) = stream {
-                    stream.read(agent, scratch);
+                    stream.read(agent, scratch, now);
                 }
                 false
             }
@@ -248,6 +265,8 @@ impl Side {
         *asked = 0;
         *stream = Some(Stream {
             socket,
+            heard: now,
+            mute: false,
             blocked: false,
             readable: false,
             end: End::Open,
@@ -283,7 +302,25 @@ fn config() -> AgentConfig {
 }
 
 impl Stream {
-    fn read(&mut self, agent: &mut Agent<Key>, scratch: &mut [u8]) {
+    /// Something was not answered in time.
+    fn complain(&mut self, now: Instant) {
+        let silent = now.saturating_duration_since(self.heard) >= MUTE;
+        if silent && !std::mem::replace(&mut self.mute, true) {
+            log::warn!(
+                "the router does not answer: what becomes of messages is not known. If it was stopped (SIGSTOP), let it \
+                 go on"
+            );
+        }
+    }
+
+    fn hear(&mut self, now: Instant) {
+        if std::mem::take(&mut self.mute) {
+            log::info!("the router answers again");
+        }
+        self.heard = now;
+    }
+
+    fn read(&mut self, agent: &mut Agent<Key>, scratch: &mut [u8], now: Instant) {
         if !self.readable {
             return;
         }
@@ -295,6 +332,7 @@ impl Stream {
                     return;
                 }
                 Ok(len) => {
+                    self.hear(now);
                     agent.receive(&scratch[..len]);
                     if len < scratch.len() && self.end == End::Open {
                         self.readable = false;
