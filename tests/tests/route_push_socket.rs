@@ -213,7 +213,15 @@ fn more_programs_than_there_may_be_are_turned_away_until_others_have_left() {
         let mut member = routes.user(0, "u1");
         let path = routes.hive.path("hive.push.sock");
         let mut client = Client::connect(&path).expect("a router");
-        let mut idle: Vec<_> = (1..256).map(|_| connect(routes)).collect();
+        let mut idle: Vec<_> = (1..256)
+            .map(|_| {
+                let mut stream = connect(routes);
+                stream
+                    .write_all(&hello())
+                    .expect("a stream that takes bytes");
+                stream
+            })
+            .collect();
         let mark = routes.hive.mark();
         let mut one_more = connect(routes);
         let mut rest = Vec::new();
@@ -228,5 +236,22 @@ fn more_programs_than_there_may_be_are_turned_away_until_others_have_left() {
             another.online(&[b"u1"]).ok()
         });
         goes_on(routes, &mut client, &mut member, "not full");
+    });
+}
+
+#[test]
+fn programs_that_connect_and_say_nothing_make_room_for_one_that_does() {
+    alone_and_together(program!("routes"), &[], |routes| {
+        let mut member = routes.user(0, "u1");
+        let path = routes.hive.path("hive.push.sock");
+        let silent: Vec<_> = (0..256).map(|_| connect(routes)).collect();
+        // They are given a moment first.
+        let mut client = eventually("room for one that speaks", || {
+            let mut client = Client::connect(&path).ok()?;
+            client.online(&[b"u1"]).ok()?;
+            Some(client)
+        });
+        goes_on(routes, &mut client, &mut member, "among the silent");
+        drop(silent);
     });
 }
