@@ -70,19 +70,57 @@ fn a_line_that_cannot_be_understood_gets_an_error_and_the_connection_stays() {
     let mut client = push.client("uid1");
     let mut pusher = push.pusher();
     for line in [
-        "hello",
-        "",
         r#"{"uid":"uid1""#,
         "{}",
         r#"{"name":"uid1"}"#,
         r#"{"uid":null}"#,
         r#"{"uid":""}"#,
-        r#"["uid1"]"#,
+        " {",
     ] {
         let answer = pusher.ask(line);
         assert!(answer.starts_with("error: "), "{line:?}: {answer}");
     }
     assert_eq!(pusher.ask(r#"{"uid":"uid1"}"#), "ok");
+    assert_eq!(client.text(), r#"{"uid":"uid1"}"#);
+}
+
+#[test]
+fn nothing_behind_a_line_of_another_kind_is_pushed() {
+    let push = push();
+    let mut client = push.client("uid1");
+    for stranger in [
+        "hello",
+        r#"["uid1"]"#,
+        "\x16\x03\x01\x02\0\x01\0\x01\u{7c}",
+        "EHLO example.com",
+    ] {
+        let mut pusher = push.pusher();
+        pusher.send(r#"{"uid":"uid1","n":1}"#);
+        let behind = r#"{"uid":"uid1","smuggled":1}"#;
+        pusher.write(format!("{stranger}\n{behind}\n{behind}\n").as_bytes());
+        assert_eq!(pusher.line(), "ok");
+        let rest = String::from_utf8(pusher.until_gone()).expect("text");
+        let why = "error: the line makes no sense: it is not a JSON object\n";
+        assert_eq!(rest, why, "{stranger:?}");
+        assert_eq!(push.pusher().ask(r#"{"uid":"uid1","n":2}"#), "ok");
+        for n in 1..=2 {
+            assert_eq!(client.text(), format!(r#"{{"uid":"uid1","n":{n}}}"#));
+        }
+    }
+    let log = push.hive.log();
+    let warnings = log
+        .iter()
+        .filter(|line| line.contains("was no JSON object"));
+    assert_eq!(warnings.count(), 1, "{log:#?}");
+}
+
+#[test]
+fn empty_lines_mean_nothing() {
+    let push = push();
+    let mut client = push.client("uid1");
+    let mut pusher = push.pusher();
+    pusher.write(b"\n\r\n  \n{\"uid\":\"uid1\"}\n\n{\"uid\":\"uid2\"}\n");
+    assert_eq!([pusher.line(), pusher.line()], ["ok", "fail"]);
     assert_eq!(client.text(), r#"{"uid":"uid1"}"#);
 }
 
@@ -95,9 +133,29 @@ fn a_page_cannot_make_a_browser_push() {
     browser.write(
         b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n{\"uid\":\"uid1\",\"forged\":1}\n",
     );
-    assert_eq!(browser.until_gone(), b"");
+    let answer = String::from_utf8(browser.until_gone()).expect("text");
+    assert!(
+        answer.starts_with("error: ") && answer.lines().count() == 1,
+        "{answer}"
+    );
     assert_eq!(push.pusher().ask(r#"{"uid":"uid1","n":1}"#), "ok");
     assert_eq!(client.text(), r#"{"uid":"uid1","n":1}"#);
+}
+
+#[test]
+fn a_port_that_others_reach_is_warned_of_once() {
+    let (ws, text) = (Port::reserve(), Port::reserve());
+    let far = format!("0.0.0.0:{}", text.number());
+    let hive = Setup::new(program!("workhive-under-test"))
+        .words(["push"])
+        .options(["--ws", &ws.to_string(), "--text", &far, "--count", "2"])
+        .start();
+    let line = hive.wait_for_line("can push to every client");
+    assert!(line.contains(" WARN ") && line.contains(&far), "{line}");
+    assert_eq!(hive.verb::<&str>("reload", &[]).code, Some(0));
+    let log = hive.log();
+    let lines = log.iter().filter(|line| line.contains("can push to every"));
+    assert_eq!(lines.count(), 1, "{log:#?}");
 }
 
 #[test]
@@ -296,7 +354,7 @@ fn a_router_that_is_killed_is_missed_for_a_moment_and_no_client_notices() {
         for (index, uid) in ["u1", "u2"].into_iter().enumerate() {
             let mut pusher = push.pusher();
             let line = format!(r#"{{"uid":"{uid}","round":{round}}}"#);
-            // What is on its way when the router dies may be lost, and is answered fail then.
+            // What is on its way when the router dies may be lost, and is answered fail or unknown then.
             eventually("a push that arrives", || {
                 (pusher.ask(&line) == "ok").then_some(())
             });
@@ -305,6 +363,41 @@ fn a_router_that_is_killed_is_missed_for_a_moment_and_no_client_notices() {
         }
     }
     assert_eq!(push.hive.workers().len(), 3);
+}
+
+#[test]
+fn what_may_have_arrived_is_answered_unknown() {
+    let push = PushSetup::new(program!("workhive-under-test"), 2).start();
+    let mut clients = push.spread(&["u1", "u2"]);
+    let mut pushers: Vec<_> = (0..16).map(|_| push.pusher()).collect();
+    for pusher in &mut pushers {
+        assert_eq!(pusher.ask(r#"{"uid":"nobody"}"#), "fail");
+    }
+    // One of the clients is in the process that stands still, and some of the pushers are not.
+    let stopped = push.hive.workers()[0];
+    proc::signal(stopped, Signal::SIGSTOP);
+    let (sender, answers) = std::sync::mpsc::channel();
+    let threads: Vec<_> = pushers
+        .into_iter()
+        .map(|mut pusher| {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                pusher.write(b"{\"uid\":\"u1\"}\n{\"uid\":\"u2\"}\n");
+                // Nobody may wait for it any more.
+                let _ = sender.send([pusher.line(), pusher.line()]);
+            })
+        })
+        .collect();
+    let mut first = answers.recv().expect("answers");
+    proc::signal(stopped, Signal::SIGCONT);
+    first.sort();
+    assert_eq!(first, ["ok", "unknown"]);
+    // It arrives after all.
+    assert_eq!(clients[0].text(), r#"{"uid":"u1"}"#);
+    assert_eq!(clients[1].text(), r#"{"uid":"u2"}"#);
+    for thread in threads {
+        thread.join().expect("answers for everybody");
+    }
 }
 
 #[test]

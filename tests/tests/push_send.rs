@@ -60,7 +60,7 @@ fn what_is_sent_arrives_and_the_outcome_is_printed() {
             ["größe 88%", "everybody", "x"]
         );
         let (code, json) = send(&push, &["--uid", "u1", "--json", "x"]);
-        let outcome = json!({"delivered": 2, "refused": 0, "unknown": false});
+        let outcome = json!({"delivered": 2, "refused": 0, "unknown": false, "unrouted": false});
         assert_eq!(code, Some(0));
         assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), outcome);
     }

@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use workhive_protocols::{Http, Method, Request, Response};
-use workhive_worker::{Conn, Handle, Listener, Outcome, Presence, Result, RouteError};
+use workhive_worker::{Conn, Handle, Listener, Presence, Result, RouteError};
 
 use super::order::{Name, Order, Push, checked, connection, object};
+use super::outcome::as_json;
 use super::server::State;
 use super::token::Token;
 
@@ -219,16 +220,7 @@ fn answering(conn: &Conn<'_, Http, State>) -> workhive_worker::Hive {
     conn.hive().on_outcome(move |outcome| {
         // Nobody was asked, nobody has it: it can be sent again.
         let status = if outcome.unrouted { 503 } else { 200 };
-        reply.send(json_response(status, &told(outcome)))
-    })
-}
-
-fn told(outcome: Outcome) -> Value {
-    json!({
-        "delivered": outcome.delivered,
-        "refused": outcome.refused,
-        "unknown": outcome.unknown,
-        "unrouted": outcome.unrouted,
+        reply.send(json_response(status, &as_json(outcome)))
     })
 }
 
@@ -374,7 +366,7 @@ fn batch(
         let noted = Rc::clone(&batch);
         let hive = conn
             .hive()
-            .on_outcome(move |outcome| noted.borrow_mut().note(index, told(outcome)));
+            .on_outcome(move |outcome| noted.borrow_mut().note(index, as_json(outcome)));
         if let Err(error) = push.send(hive) {
             // The same.
             let _ = batch

@@ -8,6 +8,7 @@ mod jwt;
 mod key;
 mod options;
 mod order;
+mod outcome;
 mod outside;
 mod peers;
 mod replies;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use workhive_protocols::Http;
+use workhive_protocols::{Http, Protocol, Text};
 use workhive_worker::{Address, Listener};
 
 use super::key::{Algorithm, Key};
@@ -66,7 +66,8 @@ pub(super) fn cli() -> Cli {
             "text",
             "ADDR",
             "127.0.0.1:5678",
-            "Where lines like {\"uid\":\"u1\",...} come in; each is pushed whole and answered ok or fail",
+            "Where lines like {\"uid\":\"u1\",...} come in; each is pushed whole and answered ok (somebody has it), fail (nobody has) or \
+             unknown (somebody may have it); whoever reaches it can push",
         )
         .option(
             "http",
@@ -156,6 +157,8 @@ impl Options {
                 )));
             }
         };
+        let text = args.value("text");
+        notices.extend(open_to_many(text)?);
         let http = Some(args.value("http")).filter(|address| !address.is_empty());
         match (http, &token) {
             (Some(http), None) => notices.push(unprotected(http)?),
@@ -164,7 +167,7 @@ impl Options {
         }
         Ok(Self {
             ws: args.value("ws").to_owned(),
-            text: args.value("text").to_owned(),
+            text: text.to_owned(),
             http: http.map(str::to_owned),
             token,
             auth,
@@ -205,15 +208,33 @@ fn file<T>(
     Ok(Some(found))
 }
 
-/// Without a token whoever reaches the address can push, so it has to be out of reach.
-fn unprotected(http: &str) -> Result<Notice, UsageError> {
-    let address = Listener::<Http>::new::<()>(http)
+/// An address, and whether only this machine reaches it.
+fn address<P: Protocol>(option: &str, address: &str) -> Result<(Address, bool), UsageError> {
+    let address = Listener::<P>::new::<()>(address)
         .parse_address()
-        .map_err(|error| UsageError::new(format!("--http: {error}")))?;
+        .map_err(|error| UsageError::new(format!("--{option}: {error}")))?;
     let near = match &address {
         Address::Tcp(address) => address.ip().is_loopback(),
         Address::Unix(_) => true,
     };
+    Ok((address, near))
+}
+
+/// Lines have no place for a token, so all who reach them can push, which may be meant.
+fn open_to_many(text: &str) -> Result<Option<Notice>, UsageError> {
+    let (address, near) = address::<Text>("text", text)?;
+    Ok((!near).then(|| Notice {
+        level: log::Level::Warn,
+        text: format!(
+            "everybody who reaches --text {address} can push to every client; let a firewall keep out whom you do not \
+             trust, or choose an address of this machine alone, such as 127.0.0.1"
+        ),
+    }))
+}
+
+/// Without a token whoever reaches the address can push, so it has to be out of reach.
+fn unprotected(http: &str) -> Result<Notice, UsageError> {
+    let (address, near) = address::<Http>("http", http)?;
     if near {
         Ok(Notice {
             level: log::Level::Info,
@@ -304,6 +325,26 @@ mod tests {
             assert!(options.notices.is_empty() && options.token.is_some());
         }
         assert!(error(&["--http", "nonsense"]).contains("--http"));
+    }
+
+    #[test]
+    fn a_text_port_that_others_reach_is_warned_of() {
+        for (address, warned) in [
+            ("127.0.0.1:5678", false),
+            ("[::1]:5678", false),
+            ("unix:/tmp/a", false),
+            ("0.0.0.0:5678", true),
+            ("[::]:5678", true),
+            ("192.0.2.1:5678", true),
+        ] {
+            let notices = read(&["--text", address]).unwrap().notices;
+            assert_eq!(notices.len(), usize::from(warned), "{notices:?}");
+            for notice in notices {
+                assert_eq!(notice.level, log::Level::Warn);
+                assert!(notice.text.contains(address), "{notice:?}");
+            }
+        }
+        assert!(error(&["--text", "nonsense"]).contains("--text"));
     }
 
     #[test]

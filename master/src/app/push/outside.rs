@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde_json::{Value, json};
-use workhive_ipc::route::{Client, ClientError, Outcome, Push, Target};
+use workhive_ipc::route::{Client, ClientError, Push, Target};
 use workhive_worker::Address;
 
+use super::outcome::{as_json, told};
 use crate::identity::Identity;
 use crate::run::{complain, find};
 use crate::{Exit, UsageError};
@@ -98,8 +99,8 @@ fn command(verb: Verb) -> Command {
                     .required(true),
             )
             .after_help(
-                "Prints `delivered N`, `refused N`, `offline` or `unknown`, once for each message. Exit codes: 0 \
-                 every message was delivered to somebody; 1 one was not; 2 the command line makes no sense; 3 not running.",
+                "Prints `delivered N`, `refused N`, `offline`, `unknown` (more may have it) or `unrouted` (nobody was asked: \
+                 send it again), once for each message. Exit codes: 0 every message was delivered to somebody; 1 one was not; 2 the command line makes no sense; 3 not running.",
             ),
         Verb::Online => Command::new("workhive push online")
             .about("Tells which of these uids have a connection to a running push server")
@@ -247,32 +248,6 @@ fn send(client: &mut Client, matches: &ArgMatches, out: &Out) -> Result<Exit, Fa
     Ok(exit)
 }
 
-/// `delivered 2`, `offline`; with more to be said, `delivered 2, refused 1, unknown`.
-fn told(outcome: Outcome) -> String {
-    let mut parts = Vec::new();
-    if outcome.delivered > 0 {
-        parts.push(format!("delivered {}", outcome.delivered));
-    }
-    if outcome.refused > 0 {
-        parts.push(format!("refused {}", outcome.refused));
-    }
-    if outcome.unknown || outcome.unrouted {
-        parts.push("unknown".to_owned());
-    }
-    if parts.is_empty() {
-        parts.push("offline".to_owned());
-    }
-    parts.join(", ")
-}
-
-fn as_json(outcome: Outcome) -> Value {
-    json!({
-        "delivered": outcome.delivered,
-        "refused": outcome.refused,
-        "unknown": outcome.unknown || outcome.unrouted,
-    })
-}
-
 fn online(client: &mut Client, matches: &ArgMatches, out: &Out) -> Result<Exit, Failure> {
     let uids = matches.get_many::<OsString>("uid").unwrap_or_default();
     let uids: Vec<&[u8]> = uids.map(|uid| uid.as_bytes()).collect();
@@ -336,25 +311,6 @@ mod tests {
         }
         assert!(matches(Verb::Online, &[]).is_err());
         assert!(matches(Verb::Rooms, &["lobby"]).is_err());
-    }
-
-    #[test]
-    fn an_outcome_is_told_in_few_words() {
-        let outcome = |delivered, refused, unknown| Outcome {
-            delivered,
-            refused,
-            unknown,
-            unrouted: false,
-        };
-        for (found, text) in [
-            (outcome(2, 0, false), "delivered 2"),
-            (outcome(0, 0, false), "offline"),
-            (outcome(0, 1, false), "refused 1"),
-            (outcome(0, 0, true), "unknown"),
-            (outcome(2, 1, true), "delivered 2, refused 1, unknown"),
-        ] {
-            assert_eq!(told(found), text);
-        }
     }
 
     #[test]

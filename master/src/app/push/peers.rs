@@ -8,6 +8,7 @@ use workhive_worker::Result;
 
 use super::clients::Client;
 use super::order::{Name, checked, given, object};
+use super::outcome::is_delivered;
 use super::replies::Reading;
 
 /// A message of a client, as JSON.
@@ -63,7 +64,7 @@ pub(super) fn on_message(conn: &mut Client<'_>, message: &Message<'_>) -> Result
             let envelope = format!(r#"{{"from":{},"data":{}}}"#, json!(from), data.get());
             let answered = to.clone();
             let hive = conn.hive().on_outcome(move |outcome| {
-                let ok = outcome.is_delivered();
+                let ok = is_delivered(outcome);
                 told.answer(
                     client,
                     owed,

@@ -22,6 +22,8 @@ struct Queue {
     answers: VecDeque<Option<String>>,
     /// Questions are left unread.
     paused: bool,
+    /// No more questions are taken: with the last answer the connection ends.
+    ends: bool,
 }
 
 /// One answer that is owed.
@@ -34,6 +36,7 @@ pub(super) enum Reading {
     GoesOn,
     Rests,
     Resumes,
+    Ends,
 }
 
 impl Replies {
@@ -48,6 +51,12 @@ impl Replies {
         (owed, Reading::GoesOn)
     }
 
+    /// The last question has come: what may stand behind it is not read, and once all answers are given the connection
+    /// is closed.
+    pub(super) fn end(&self) {
+        self.0.borrow_mut().ends = true;
+    }
+
     /// The answer to a question is known: sends it, and those behind it that have waited, unless it has to wait itself.
     /// A connection that does not take its answers is closed: it must not go on with answers to other questions.
     pub(super) fn answer<P>(&self, conn: Handle<P>, owed: Owed, answer: impl Into<String>) -> Result
@@ -56,6 +65,7 @@ impl Replies {
     {
         match self.settle(owed, answer, |answer| conn.send(answer)) {
             Ok(Reading::Resumes) => conn.resume_recv(),
+            Ok(Reading::Ends) => conn.close(),
             Ok(_) => {}
             // It did not wait.
             Err(error) if error.downcast_ref() == Some(&SendError::Gone) => {}
@@ -79,6 +89,13 @@ impl Replies {
             give(&answer)?;
         }
         let mut queue = self.0.borrow_mut();
+        if queue.ends {
+            return Ok(if queue.answers.is_empty() {
+                Reading::Ends
+            } else {
+                Reading::Rests
+            });
+        }
         if queue.paused && queue.answers.len() <= MOST_OWED / 2 {
             queue.paused = false;
             return Ok(Reading::Resumes);
@@ -154,5 +171,15 @@ mod tests {
             let resumes = left == MOST_OWED / 2;
             assert_eq!(reading == Reading::Resumes, resumes, "{left}");
         }
+    }
+    #[test]
+    fn the_end_comes_with_the_last_answer() {
+        let replies = Replies::default();
+        let owed: Vec<Owed> = (0..MOST_OWED).map(|_| replies.owe().0).collect();
+        replies.end();
+        for (number, owed) in owed[1..].iter().enumerate() {
+            assert_eq!(settle(&replies, *owed, "ok").1, Reading::Rests, "{number}");
+        }
+        assert_eq!(settle(&replies, owed[0], "ok").1, Reading::Ends);
     }
 }

@@ -16,6 +16,8 @@ use crate::Worker;
 pub(super) struct State {
     /// Messages of clients that have no meaning.
     pub(super) ignored: Counted,
+    /// Lines that are not even JSON.
+    pub(super) strangers: Counted,
 }
 
 /// The group of the push server.
@@ -28,7 +30,8 @@ pub(super) fn worker(options: Options) -> Worker<workhive_protocols::WebSocket, 
 }
 
 fn start(worker: &mut Process<'_, State>, options: &Rc<Options>) -> Result {
-    if worker.slot() == 0 {
+    // Once in the life of the hive: who reloads it has seen them.
+    if worker.slot() == 0 && worker.place().generation() == 0 {
         for notice in &options.notices {
             log::log!(notice.level, "{}", notice.text);
         }

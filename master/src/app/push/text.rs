@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use workhive_protocols::{Message, Text};
-use workhive_worker::{Conn, Listener, Outcome, Result};
+use workhive_worker::{Conn, Listener, Result};
 
 use super::order::{Name, checked, object};
+use super::outcome::word;
 use super::replies::{Reading, Replies};
 use super::server::State;
 
@@ -18,18 +19,24 @@ pub(super) fn listener(listener: Listener<Text, State>) -> Listener<Text, State,
 }
 
 fn on_line(conn: &mut Conn<'_, Text, State, Replies>, line: &Message<'_>) -> Result {
-    if is_http(line.as_bytes()) {
-        // A page on the Internet can make the browsers of this machine send requests here, with lines in their bodies.
-        log::warn!("{}: HTTP at the text port, closed", conn.remote_addr());
-        conn.close();
-        return Ok(());
-    }
+    let is_order = match line.as_bytes().trim_ascii_start() {
+        // Somebody at a terminal.
+        [] => return Ok(()),
+        [first, ..] => *first == b'{',
+    };
     let replies = conn.data().clone();
     let (owed, reading) = replies.owe();
     if reading == Reading::Rests {
         conn.pause_recv();
     }
     let reply = conn.handle();
+    if !is_order {
+        // Perhaps another protocol, whose lines somebody else has a say in: a page on the Internet can make the browsers
+        // of this machine send requests here, with whatever it likes in their bodies.
+        conn.pause_recv();
+        replies.end();
+        warn_of_strangers(conn);
+    }
     let told = replies.clone();
     let sent = uid_of(line.as_bytes()).and_then(|uid| {
         conn.hive()
@@ -43,15 +50,14 @@ fn on_line(conn: &mut Conn<'_, Text, State, Replies>, line: &Message<'_>) -> Res
     }
 }
 
-/// True for the first line of an HTTP request, which is never a line for us.
-fn is_http(line: &[u8]) -> bool {
-    let line = line.trim_ascii();
-    !line.starts_with(b"{") && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
-}
-
-/// Whether at least one connection has it. What is not certain has not been done.
-fn word(outcome: Outcome) -> &'static str {
-    if outcome.is_delivered() { "ok" } else { "fail" }
+fn warn_of_strangers(conn: &mut Conn<'_, Text, State, Replies>) {
+    let now = conn.process().now();
+    if let Some(times) = conn.state_mut().strangers.note(now) {
+        log::warn!(
+            "{}: a line at the text port was no JSON object, closed ({times} since this was last said)",
+            conn.remote_addr()
+        );
+    }
 }
 
 /// The uid of a line.
@@ -96,45 +102,5 @@ mod tests {
             assert!(error.contains(why), "{line}: {error}");
             assert!(!error.contains('\n'), "one line: {error}");
         }
-    }
-
-    #[test]
-    fn requests_of_browsers_are_seen_by_their_first_line() {
-        for line in ["POST / HTTP/1.1", "GET /a HTTP/1.0 "] {
-            assert!(is_http(line.as_bytes()), "{line}");
-        }
-        for line in [
-            r#"{"uid":"u1","x":"POST / HTTP/1.1"#,
-            "HTTP/1.1",
-            "hello",
-            "",
-        ] {
-            assert!(!is_http(line.as_bytes()), "{line}");
-        }
-    }
-
-    #[test]
-    fn only_what_somebody_has_is_ok() {
-        let outcome = Outcome::default();
-        assert_eq!(word(outcome), "fail");
-        let unknown = Outcome {
-            unknown: true,
-            ..outcome
-        };
-        assert_eq!(word(unknown), "fail");
-        assert_eq!(
-            word(Outcome {
-                delivered: 1,
-                ..unknown
-            }),
-            "ok"
-        );
-        assert_eq!(
-            word(Outcome {
-                refused: 1,
-                ..outcome
-            }),
-            "fail"
-        );
     }
 }
