@@ -75,6 +75,7 @@ fn a_line_that_cannot_be_understood_gets_an_error_and_the_connection_stays() {
         r#"{"name":"uid1"}"#,
         r#"{"uid":null}"#,
         r#"{"uid":""}"#,
+        r#"{"uid":12345678901234567890123}"#,
         " {",
     ] {
         let answer = pusher.ask(line);

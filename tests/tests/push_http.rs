@@ -145,10 +145,10 @@ fn connections_can_be_closed_by_uid_and_one_by_one() {
     let mut second = push.client("u1");
     let answer = push.post(
         "/close",
-        &json!({"id": ids[0], "code": 4003, "reason": "banned"}),
+        &json!({"id": ids[0], "code": 4100, "reason": "banned"}),
     );
     assert_eq!(answer.json()["delivered"], 1, "{answer:?}");
-    assert_eq!(first.goodbye(), (4003, "banned".to_owned()));
+    assert_eq!(first.goodbye(), (4100, "banned".to_owned()));
     let answer = push.post("/close", &json!({"uid": "u1"}));
     assert_eq!(answer.json()["delivered"], 1, "{answer:?}");
     assert_eq!(second.goodbye(), (1000, String::new()));
@@ -186,6 +186,13 @@ fn what_makes_no_sense_is_answered_with_what_it_was() {
         r#"{"uid":"u1","data":1,"dta":2}"#,
         400,
         "unknown field `dta`",
+    );
+    ask(
+        "POST",
+        "/push",
+        r#"{"uid":12345678901234567890123,"data":1}"#,
+        400,
+        "write this one as a string",
     );
     let other = r#"{"uid":"u1","data":1,"except":"00000001-0-8-1"}"#;
     ask(

@@ -259,7 +259,7 @@ fn values(request: &Request<'_>, wanted: &str) -> std::result::Result<Vec<String
         if name != wanted {
             return Err(Refusal::bad(format!("the query has an unknown {name}")));
         }
-        checked("uid", &value).map_err(Refusal::bad)?;
+        checked("uid", &*value).map_err(Refusal::bad)?;
         values.push(value.into_owned());
     }
     if values.is_empty() {

@@ -125,8 +125,8 @@ pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
 }
 
 /// Checks the length of a uid or of a room's name.
-pub(super) fn checked(what: &'static str, name: &str) -> Result<(), String> {
-    match name.len() {
+pub(super) fn checked(what: &'static str, name: impl AsRef<[u8]>) -> Result<(), String> {
+    match name.as_ref().len() {
         1..=Uid::MAX => Ok(()),
         len => Err(RouteError::Length { what, len }.to_string()),
     }
@@ -178,9 +178,11 @@ impl<'de> Deserialize<'de> for Name {
                 Ok(Name(number.to_string()))
             }
 
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Name, E> {
-                // As it is written in JSON: `1.0`, and not `1`.
-                Ok(Name(serde_json::Value::from(number).to_string()))
+            fn visit_f64<E: Error>(self, _number: f64) -> Result<Name, E> {
+                // Many that are written differently are the same here.
+                Err(E::custom(
+                    "a name that is a number is a whole one of at most 64 bits: write this one as a string",
+                ))
             }
         }
         deserializer.deserialize_any(NameVisitor)
@@ -227,6 +229,40 @@ mod tests {
         ] {
             let push = understood(&format!(r#"{{"uid":"u1","data":{data}}}"#)).unwrap();
             assert_eq!(push.data, pushed);
+        }
+    }
+
+    #[test]
+    fn a_number_is_a_name_only_if_it_is_no_other_number() {
+        for number in [
+            "0",
+            "-1",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "9007199254740993",
+        ] {
+            let push = understood(&format!(r#"{{"uid":{number},"data":1}}"#)).unwrap();
+            assert_eq!(push.to, Whom::Uid(number.to_owned()));
+        }
+        for number in [
+            "18446744073709551616",
+            "12345678901234567890123",
+            "-9223372036854775809",
+            "1.0",
+            "1e3",
+            "-0",
+        ] {
+            for whom in [
+                format!(r#""uid":{number}"#),
+                format!(r#""uids":["u1",{number}]"#),
+                format!(r#""room":{number}"#),
+            ] {
+                let error = understood(&format!(r#"{{{whom},"data":1}}"#)).expect_err(number);
+                assert!(
+                    error.contains("write this one as a string"),
+                    "{whom}: {error}"
+                );
+            }
         }
     }
 

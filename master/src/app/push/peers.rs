@@ -141,6 +141,8 @@ mod tests {
             (r#"{"join":"a","data":1}"#, "a message is"),
             (r#"{"join":""}"#, "a room has 1 to 255 bytes"),
             (r#"{"to":"","data":1}"#, "a uid has 1 to 255 bytes"),
+            (r#"{"to":1e300,"data":1}"#, "as a string"),
+            (r#"{"join":18446744073709551616}"#, "as a string"),
             (
                 r#"{"from":"u1","to":"u2","data":1}"#,
                 "unknown field `from`",

@@ -97,6 +97,8 @@ mod tests {
             (r#"{"uid":null}"#, "has no uid"),
             (r#"{"uid":["a"]}"#, "string or a number"),
             (r#"{"uid":""}"#, "1 to 255 bytes"),
+            (r#"{"uid":12345678901234567890123}"#, "as a string"),
+            (r#"{"uid":1.5}"#, "as a string"),
         ] {
             let error = uid_of(line.as_bytes()).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");
