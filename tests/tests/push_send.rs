@@ -73,10 +73,12 @@ fn every_line_of_standard_input_is_a_message() {
     let input = |arguments: &[&str], lines: &str| {
         let mut command = push.hive.setup().verb_command("send", arguments);
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        writer.write_all(lines.as_bytes()).expect("a short text");
-        drop(writer);
         command.stdin(Stdio::from(reader));
-        Running::new(command).finish()
+        let running = Running::new(command);
+        // It may have seen enough before the end.
+        let _ = writer.write_all(lines.as_bytes());
+        drop(writer);
+        running.finish()
     };
     let lines: Vec<String> = (0..100).map(|n| format!("line {n}")).collect();
     let sent = input(&["--uid", "u1", "-"], &(lines.join("\n") + "\n"));
@@ -94,6 +96,16 @@ fn every_line_of_standard_input_is_a_message() {
     let sent = input(&["--uid", "u1", "-"], "a\r\nb");
     assert_eq!(sent.code, Some(0), "{sent:?}");
     assert_eq!([client.text(), client.text()], ["a", "b"]);
+    // What comes behind one that is too long is not sent.
+    let long = format!("c\n{}\nd\n", "x".repeat((10 << 20) + 1));
+    let sent = input(&["--uid", "u1", "-"], &long);
+    assert_eq!(
+        (sent.code, sent.stdout.as_str()),
+        (Some(1), "delivered 1\n")
+    );
+    let why = "line 2 of standard input is too long";
+    assert!(sent.stderr.contains(why), "{sent:?}");
+    assert_eq!(client.text(), "c");
     let sent = input(&["--uid", "u1", "-"], "");
     assert_eq!((sent.code, sent.stdout.as_str()), (Some(0), ""));
 }
@@ -197,10 +209,16 @@ fn what_makes_no_sense_is_refused() {
         &["--all", "--uid", "u1", "hello"],
         &["--all", "hello", "world"],
         &["--everybody", "hello"],
+        &["--uid", "", "hello"],
+        &["--room", "", "hello"],
     ] {
         let refused = setup.setup.verb("send", arguments);
         assert_eq!(refused.code, Some(2), "{arguments:?}: {refused:?}");
     }
+    let empty = setup.setup.verb("online", &["u1", ""]);
+    assert_eq!(empty.code, Some(2), "{empty:?}");
+    let why = "a uid has 1 to 255 bytes, this one has 0";
+    assert!(empty.stderr.contains(why), "{empty:?}");
     let help = setup.setup.verb("send", &["--help"]);
     assert_eq!(help.code, Some(0), "{help:?}");
     assert!(help.stdout.contains("workhive push send"), "{help:?}");

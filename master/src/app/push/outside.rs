@@ -1,15 +1,16 @@
 //! Pushing from the command line to a server that runs.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde_json::{Value, json};
-use workhive_ipc::route::{Client, ClientError, Push, Target};
+use workhive_ipc::route::{Client, ClientError, LinkLimits, Push, Target};
 use workhive_worker::Address;
 
+use super::order::checked;
 use super::outcome::{as_json, told};
 use crate::identity::Identity;
 use crate::run::{complain, find};
@@ -49,6 +50,7 @@ pub(super) fn run(verb: Verb, args: impl Iterator<Item = OsString>) -> Result<Ex
     let matches = command
         .try_get_matches_from(args)
         .map_err(|error| UsageError::from_clap(&error))?;
+    check_names(&matches)?;
     let mut client = match connect(&matches)? {
         Ok(client) => client,
         Err(exit) => return Ok(exit),
@@ -139,6 +141,17 @@ fn command(verb: Verb) -> Command {
         .after_long_help(HOW_TO_FIND)
 }
 
+fn check_names(matches: &ArgMatches) -> Result<(), UsageError> {
+    for what in ["uid", "room"] {
+        // Not every verb has both.
+        let names = matches.try_get_many::<OsString>(what).ok().flatten();
+        for name in names.unwrap_or_default() {
+            checked(what, name.as_bytes()).map_err(UsageError::new)?;
+        }
+    }
+    Ok(())
+}
+
 /// The connection to the server that the options name.
 fn connect(matches: &ArgMatches) -> Result<Result<Client, Exit>, UsageError> {
     let path = |name: &str| matches.get_one::<PathBuf>(name);
@@ -176,6 +189,14 @@ fn connect(matches: &ArgMatches) -> Result<Result<Client, Exit>, UsageError> {
 enum Failure {
     Client(ClientError),
     Input(io::Error),
+    /// At this line of standard input, from 1.
+    Line {
+        number: usize,
+        why: ClientError,
+    },
+    TooLong {
+        number: usize,
+    },
 }
 
 impl std::fmt::Display for Failure {
@@ -183,6 +204,12 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Client(error) => error.fmt(f),
             Self::Input(error) => write!(f, "cannot read standard input: {error}"),
+            Self::Line { number, why } => write!(f, "line {number} of standard input: {why}"),
+            Self::TooLong { number } => write!(
+                f,
+                "line {number} of standard input is too long: a message has at most {} MiB",
+                longest() >> 20
+            ),
         }
     }
 }
@@ -223,7 +250,7 @@ fn send(client: &mut Client, matches: &ArgMatches, out: &Out) -> Result<Exit, Fa
         _ => Target::Uids(uids),
     };
     let mut exit = Exit::SUCCESS;
-    let mut one = |payload: &[u8]| -> Result<(), Failure> {
+    let mut one = |payload: &[u8]| -> Result<(), ClientError> {
         let tag = if str::from_utf8(payload).is_ok() {
             TEXT
         } else {
@@ -237,15 +264,42 @@ fn send(client: &mut Client, matches: &ArgMatches, out: &Out) -> Result<Exit, Fa
         Ok(())
     };
     match words("data").as_slice() {
-        [b"-"] => {
-            for line in io::stdin().lock().split(b'\n') {
-                let line = line.map_err(Failure::Input)?;
-                one(line.strip_suffix(b"\r").unwrap_or(&line))?;
-            }
-        }
+        [b"-"] => each_line(io::stdin().lock(), longest(), |number, line| {
+            one(line).map_err(|why| Failure::Line { number, why })
+        })?,
         data => one(data.first().copied().unwrap_or_default())?,
     }
     Ok(exit)
+}
+
+/// Longest message, in bytes.
+fn longest() -> usize {
+    LinkLimits::default().payload
+}
+
+/// Calls back with each line and its number, without its end.
+fn each_line(
+    mut input: impl BufRead,
+    longest: usize,
+    mut each: impl FnMut(usize, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        // A line that never ends is not kept until it does.
+        let enough = longest + "\r\n".len();
+        let mut start = input.by_ref().take(enough as u64);
+        if start.read_until(b'\n', &mut line).map_err(Failure::Input)? == 0 {
+            break;
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if text.len() > longest {
+            return Err(Failure::TooLong { number });
+        }
+        each(number, text)?;
+    }
+    Ok(())
 }
 
 fn online(client: &mut Client, matches: &ArgMatches, out: &Out) -> Result<Exit, Failure> {
@@ -311,6 +365,66 @@ mod tests {
         }
         assert!(matches(Verb::Online, &[]).is_err());
         assert!(matches(Verb::Rooms, &["lobby"]).is_err());
+    }
+
+    #[test]
+    fn names_are_neither_empty_nor_too_long() {
+        let long = "u".repeat(256);
+        for (verb, words, why) in [
+            (
+                Verb::Send,
+                &["--uid", "", "x"][..],
+                "a uid has 1 to 255 bytes, this one has 0",
+            ),
+            (
+                Verb::Send,
+                &["--uid", "u1", "--uid", &long, "x"],
+                "this one has 256",
+            ),
+            (
+                Verb::Send,
+                &["--room", "", "x"],
+                "a room has 1 to 255 bytes",
+            ),
+            (Verb::Online, &["u1", ""], "a uid has 1 to 255 bytes"),
+        ] {
+            let error = check_names(&matches(verb, words).unwrap()).unwrap_err();
+            assert!(error.to_string().contains(why), "{words:?}: {error}");
+            assert_eq!(error.report(), Exit::USAGE);
+        }
+        for (verb, words) in [
+            (Verb::Send, &["--all", ""][..]),
+            (Verb::Online, &["u1"]),
+            (Verb::Rooms, &[]),
+        ] {
+            check_names(&matches(verb, words).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn lines_end_in_one_way_or_the_other_and_not_too_late() {
+        let read = |input: &str| {
+            let mut lines = Vec::new();
+            let done = each_line(input.as_bytes(), 4, |number, line| {
+                lines.push((number, String::from_utf8_lossy(line).into_owned()));
+                Ok(())
+            });
+            (lines, done.err().map(|failure| failure.to_string()))
+        };
+        let line = |number, text: &str| (number, text.to_owned());
+        assert_eq!(read(""), (vec![], None));
+        let three = vec![line(1, "a"), line(2, ""), line(3, "four")];
+        assert_eq!(read("a\n\nfour"), (three.clone(), None));
+        assert_eq!(read("a\r\n\r\nfour\r\n"), (three, None));
+        for long in ["a\nfours", "a\nfours\n", "a\nfours\r\n", "a\nmany more\n"] {
+            let (lines, error) = read(long);
+            assert_eq!(lines, [line(1, "a")]);
+            let error = error.unwrap_or_default();
+            assert!(
+                error.contains("line 2 of standard input is too long"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
