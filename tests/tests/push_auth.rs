@@ -145,7 +145,7 @@ fn a_client_whose_token_expires_has_to_go() {
     client.send(&short);
     let mut long = WsClient::connect(push.ws.addr());
     long.send(&token("u2"));
-    assert_eq!(client.goodbye(), (4001, "token expired".to_owned()));
+    assert_eq!(client.goodbye(), (4003, "token expired".to_owned()));
     push.wait_for("u1", 0);
     assert_reached(&push, &mut long, "u2");
 }

@@ -17,8 +17,8 @@ use crate::Worker;
 /// WebSocket close code for messages that break the application's rules (RFC 6455 section 7.4.1).
 const POLICY: u16 = 1008;
 
-/// Close code for a client whose token is not good any more.
-const EXPIRED: u16 = 4001;
+/// Close code for a client whose token is not good any more; 4001 says that another connection has taken over.
+const EXPIRED: u16 = 4003;
 
 /// A token that is good for longer than this never expires.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 10);
