@@ -55,10 +55,14 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
     std::process::exit(i32::from(code));
 }
 
-/// The mask that a program begins with: the master's, and the signals that its loop is to unblock.
+/// The mask that a program begins with: the master's without those that only the master blocks, and with those that its
+/// loop is to unblock.
 fn held_back(mut mask: SigSet) -> SigSet {
     mask.add(Signal::SIGTERM);
     mask.add(Signal::SIGQUIT);
+    for signal in &crate::master::held() {
+        mask.remove(signal);
+    }
     mask
 }
 

@@ -23,19 +23,22 @@ pub(crate) enum Verb {
     Stop,
     Restart,
     Reload,
+    Scale,
     Status,
 }
 
-const VERBS: [(&str, Verb); 5] = [
+const VERBS: [(&str, Verb); 6] = [
     ("start", Verb::Start),
     ("stop", Verb::Stop),
     ("restart", Verb::Restart),
     ("reload", Verb::Reload),
+    ("scale", Verb::Scale),
     ("status", Verb::Status),
 ];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 11] = [
+const ONLY_WITH: [(&str, &[Verb]); 12] = [
+    ("to", &[Verb::Scale]),
     ("daemon", &[Verb::Start, Verb::Restart]),
     ("count", &[Verb::Start, Verb::Restart]),
     ("log-file", &[Verb::Start, Verb::Restart]),
@@ -58,8 +61,8 @@ becomes ready in 5 attempts.
 
 Exit codes: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no sense; 3 not running.";
 
-/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload` and `status`
-/// with their options, and options of the program's own.
+/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload`, `scale` and
+/// `status` with their options, and options of the program's own.
 ///
 /// ```
 /// let args = workhive::Cli::new("push")
@@ -242,9 +245,12 @@ impl Cli {
             if matches.value_source(option) == Some(ValueSource::CommandLine)
                 && !verbs.contains(&verb)
             {
-                return Err(UsageError::new(format!(
-                    "--{option} does not go with {word}"
-                )));
+                let given = if option == "to" {
+                    "a number of processes".to_owned()
+                } else {
+                    format!("--{option}")
+                };
+                return Err(UsageError::new(format!("{given} does not go with {word}")));
             }
         }
         let text = |name: &str| matches.get_one::<String>(name).cloned();
@@ -269,6 +275,7 @@ impl Cli {
                 .unwrap_or_default()
                 .cloned()
                 .collect(),
+            scale: matches.get_one("to").cloned(),
             pid_file: path("pid-file"),
             log_file: path("log-file"),
             log_level: text("log-level")
@@ -311,6 +318,10 @@ fn standard() -> Vec<Arg> {
             .value_name("VERB")
             .value_parser(PossibleValuesParser::new(VERBS.map(|(name, _)| name)))
             .help("What to do; start if left away"),
+        Arg::new("to")
+            .value_name("[GROUP=]N")
+            .value_parser(Count::from_str)
+            .help("scale: how many processes the only group is to have, or the one that is named"),
         flag(
             "daemon",
             Some('d'),
@@ -398,6 +409,7 @@ pub struct Args {
     pub(crate) graceful: bool,
     pub(crate) json: bool,
     pub(crate) counts: Vec<Count>,
+    pub(crate) scale: Option<Count>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,

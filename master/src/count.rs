@@ -9,8 +9,8 @@ use crate::group::MAX_COUNT;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Count {
     /// For which group; all if there is no name.
-    group: Option<String>,
-    count: usize,
+    pub(crate) group: Option<String>,
+    pub(crate) count: usize,
 }
 
 impl FromStr for Count {

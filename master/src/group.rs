@@ -11,6 +11,9 @@ use crate::router;
 /// Most processes in one group.
 pub(crate) const MAX_COUNT: usize = 1024;
 
+/// Most processes of a hive when it starts.
+const MAX_ALL: usize = 4096;
+
 /// Longest name of a group, in bytes: what fits in a row of the stats page.
 const MAX_NAME: usize = 63;
 
@@ -327,6 +330,12 @@ pub(crate) fn check(groups: &[Group]) -> Result<(), String> {
     if groups.is_empty() {
         return Err("there is no group to run".to_owned());
     }
+    let all: usize = groups.iter().map(|group| usize::from(group.count)).sum();
+    if all > MAX_ALL {
+        return Err(format!(
+            "a hive has {MAX_ALL} processes at the most, all groups together, and not {all}"
+        ));
+    }
     for (index, group) in groups.iter().enumerate() {
         if let Some(why) = &group.one_process
             && group.count > 1
@@ -415,6 +424,9 @@ mod tests {
             Ok(())
         );
         assert!(check(&[]).is_err());
+        let many = ["a", "b", "c", "d", "e"].map(|name| group(name).count(1024));
+        assert!(check(&many).unwrap_err().contains("5120"));
+        assert_eq!(check(&many[..4]), Ok(()));
         let error = check(&[group("router")]).unwrap_err();
         assert!(error.contains("\"router\""), "{error}");
     }

@@ -608,6 +608,7 @@ mod reload;
 mod report;
 mod router;
 mod run;
+mod scale;
 mod settings;
 mod slot;
 mod spawn;

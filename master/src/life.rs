@@ -388,7 +388,8 @@ impl Master {
             slot.old.remove(index);
             log::info!("{place}: replaced pid {pid} {}", ending.told(age, None));
             self.settle_kept(at);
-            self.old_one_ended(at);
+            self.settle_retired(at);
+            self.resume_reload(at);
         } else if slot.next == Some(id) {
             slot.next = None;
             let empty = slot.current.is_none();
@@ -397,7 +398,7 @@ impl Master {
             } else {
                 log::error!("{place}: pid {pid} ended before it was ready");
             }
-            self.reload_failed(&format!("{place} {ending}"));
+            self.replacement_failed(at, &format!("{place} {ending}"));
             if empty && !stopping {
                 self.attempt_failed(at, &ending);
             }

@@ -153,6 +153,24 @@ impl GroupListeners {
         self.sockets.first().map(|bound| &bound.address)
     }
 
+    /// Binds what is missing for so many processes, or nothing.
+    pub(crate) fn grow(&mut self, count: u16, backlog: u32) -> io::Result<()> {
+        let Some(address) = self.address().cloned() else {
+            return Ok(());
+        };
+        if !self.reuse_port {
+            // Those that are there already accept as if they were alone, until they are replaced.
+            self.shared |= count > 1;
+            return Ok(());
+        }
+        let mut more = Vec::new();
+        for _ in self.sockets.len()..usize::from(count) {
+            more.push(Bound::new(&address, true, backlog)?);
+        }
+        self.sockets.extend(more);
+        Ok(())
+    }
+
     /// How many sockets there are, and whether they are `SO_REUSEPORT` ones.
     pub(crate) fn sockets(&self) -> (usize, bool) {
         (self.sockets.len(), self.reuse_port)
@@ -404,6 +422,14 @@ impl Kept {
             kept.users.retain(|other| *other == user);
             kept.users.is_empty()
         });
+        gone.map(|(_, kept)| kept.end()).collect()
+    }
+
+    /// Closes what only one process could serve, and what nobody serves; returns the addresses.
+    pub(crate) fn close_unless(&mut self, served: impl Fn(&str) -> bool) -> Vec<String> {
+        let gone = self
+            .sockets
+            .extract_if(|address, kept| !kept.opened.reuse_port || !served(address));
         gone.map(|(_, kept)| kept.end()).collect()
     }
 

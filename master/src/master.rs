@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use signal_hook::consts::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::StatsPage;
@@ -26,7 +27,8 @@ use crate::listeners::Shared;
 use crate::pidfile::PidFile;
 use crate::reload::{OLD, Reload};
 use crate::router::Routing;
-use crate::slot::{Process, ProcessId, Running, SlotId};
+use crate::scale::{MAX_SLOTS, Scaling, Wanted};
+use crate::slot::{Process, ProcessId, Running, Slot, SlotId};
 use crate::sys;
 use crate::timers::Timers;
 
@@ -34,7 +36,9 @@ const SIGNALS: Token = Token(0);
 const CONTROL: Token = Token(1);
 /// Processes and clients have tokens from here on: two for each id, the second is a process's link.
 const FIRST_ID: usize = 8;
-const _: () = assert!(FIRST_ID * 2 > CONTROL.0);
+/// Signals that are not caught, but read.
+const HELD: Token = Token(2);
+const _: () = assert!(FIRST_ID * 2 > HELD.0);
 
 /// How the loop was left.
 #[derive(Debug)]
@@ -103,6 +107,7 @@ pub(crate) struct Master {
     // something of this hive is left.
     pub(crate) poll: Poll,
     signals: Signals,
+    held: SignalFd,
     pub(crate) control: ControlServer,
     pub(crate) processes: BTreeMap<ProcessId, Process>,
     pub(crate) groups: Vec<Running>,
@@ -110,11 +115,13 @@ pub(crate) struct Master {
     pub(crate) loans: Loans,
     pub(crate) routing: Routing,
     pub(crate) page: StatsPage,
-    /// Rows of the stats page that no process has.
+    /// Rows of the stats page that no process has any more, and the first that none has had yet.
     pub(crate) free_rows: VecDeque<usize>,
+    pub(crate) fresh_row: usize,
     pub(crate) timers: Timers<Timer>,
     pub(crate) orders: VecDeque<Order>,
     pub(crate) reload: Reload,
+    pub(crate) scaling: Scaling,
     pub(crate) mood: Mood,
     pub(crate) next_id: usize,
     pub(crate) epoch: u32,
@@ -130,7 +137,7 @@ pub(crate) struct Master {
 }
 
 /// Rows for each slot: the serving process, its successor, those that drain, and two that left by themselves.
-const ROWS_PER_SLOT: usize = OLD + 4;
+pub(crate) const ROWS_PER_SLOT: usize = OLD + 4;
 
 impl Master {
     pub(crate) fn new(setup: Setup) -> Result<Self, StartError> {
@@ -168,8 +175,17 @@ impl Master {
         control
             .register(poll.registry(), CONTROL)
             .map_err(StartError::system("poll the control socket"))?;
+        let held = held_signals().map_err(StartError::system("read signals"))?;
+        poll.registry()
+            .register(
+                &mut SourceFd(&held.as_fd().as_raw_fd()),
+                HELD,
+                Interest::READABLE,
+            )
+            .map_err(StartError::system("poll for signals"))?;
         let slots: usize = groups.iter().map(|group| group.slots.len()).sum();
-        let page = StatsPage::new(slots * ROWS_PER_SLOT)
+        // Room for more; and the router, which may come later.
+        let page = StatsPage::new((slots.max(MAX_SLOTS) + 1) * ROWS_PER_SLOT)
             .map_err(StartError::system("make the stats page"))?;
         let mut orders: VecDeque<Order> = groups
             .iter()
@@ -189,17 +205,20 @@ impl Master {
         let mut master = Self {
             poll,
             signals,
+            held,
             control,
             processes: BTreeMap::new(),
             groups,
             shared: Shared::default(),
             loans: Loans::default(),
             routing,
-            free_rows: (0..page.len()).collect(),
+            free_rows: VecDeque::new(),
+            fresh_row: 0,
             page,
             timers: Timers::new(),
             orders,
             reload: Reload::default(),
+            scaling: Scaling::default(),
             mood: Mood::Starting,
             next_id: FIRST_ID,
             // The upper half of the number is as good as the lower one.
@@ -246,6 +265,7 @@ impl Master {
                 match event.token() {
                     SIGNALS => self.on_signals(),
                     CONTROL => self.on_clients(),
+                    HELD => self.on_held_signals(),
                     Token(token) if token % 2 == 0 => self.on_token(token / 2),
                     Token(token) => self.on_link(token / 2),
                 }
@@ -254,6 +274,7 @@ impl Master {
             while let Some(timer) = self.timers.due(now) {
                 self.on_timer(timer);
             }
+            self.go_on_scaling();
         }
     }
 
@@ -295,6 +316,22 @@ impl Master {
                 }
                 SIGCHLD => self.reap_strangers(),
                 other => log::debug!("signal {other} means nothing to the master"),
+            }
+        }
+    }
+
+    fn on_held_signals(&mut self) {
+        while let Ok(Some(info)) = self.held.read_signal() {
+            match Signal::try_from(info.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGTTIN) => {
+                    log::info!("SIGTTIN: one process more");
+                    self.step_scale(Wanted::OneMore);
+                }
+                Ok(Signal::SIGTTOU) => {
+                    log::info!("SIGTTOU: one process fewer");
+                    self.step_scale(Wanted::OneLess);
+                }
+                _ => {}
             }
         }
     }
@@ -368,6 +405,10 @@ impl Master {
         Ok(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?)
     }
 
+    pub(crate) fn slot(&self, at: SlotId) -> &Slot {
+        &self.groups[at.group].slots[usize::from(at.slot)]
+    }
+
     pub(crate) fn running(&self, slot: SlotId) -> &Running {
         &self.groups[slot.group]
     }
@@ -380,4 +421,22 @@ impl Master {
     pub(crate) fn is_stopping(&self) -> bool {
         matches!(self.mood, Mood::Stopping { .. })
     }
+}
+
+/// SIGTTIN and SIGTTOU, which the terminal also sends: to processes that read from it, or write to it, in the background.
+/// They stay blocked, because then it does not (`tty_ioctl(4)`, termios(3)): it lets such a process write, and tells one
+/// that reads that it cannot. Were they caught, a line of the log would be tried again and again. Those that somebody
+/// sends on purpose are read here.
+fn held_signals() -> io::Result<SignalFd> {
+    let held = held();
+    held.thread_block()?;
+    Ok(SignalFd::with_flags(
+        &held,
+        SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
+    )?)
+}
+
+/// The signals that the master keeps blocked and its children do not.
+pub(crate) fn held() -> SigSet {
+    SigSet::from_iter([Signal::SIGTTIN, Signal::SIGTTOU])
 }

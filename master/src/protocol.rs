@@ -6,13 +6,19 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MAX_REQUEST: usize = 4096;
 
 /// What the command line wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub(crate) enum Request {
     /// Answered at once by a [`Status`].
     Status,
     /// Answered by a [`Reply`] when the reload is over.
     Reload,
+    /// Answered by a [`Reply`] when the group has so many processes.
+    Scale {
+        /// The only one, if none is named.
+        group: Option<String>,
+        count: usize,
+    },
 }
 
 /// How it went.
@@ -45,7 +51,7 @@ pub(crate) struct Status {
     /// The master's.
     pub(crate) pid: u32,
     pub(crate) version: String,
-    /// `starting`, `running`, `reloading` or `stopping`.
+    /// `starting`, `running`, `reloading`, `scaling` or `stopping`.
     pub(crate) state: String,
     pub(crate) uptime_ms: u64,
     /// Unix time.

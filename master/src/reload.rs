@@ -31,7 +31,9 @@ pub(crate) struct Reload {
 struct UnderWay {
     started: Instant,
     left: VecDeque<SlotId>,
-    /// The slot that has too many replaced processes to go on.
+    /// The slot that is being replaced.
+    now: Option<SlotId>,
+    /// The slot that has too many replaced processes to go on, or is being replaced for another reason.
     held: Option<SlotId>,
     replaced: usize,
     told: usize,
@@ -59,8 +61,8 @@ impl Master {
                 self.reload.again = true;
                 self.reload.waiting.extend(client);
             }
-            Mood::Running if self.reload.is_under_way() => {
-                log::info!("reload: once more after the one that is under way");
+            Mood::Running if self.reload.is_under_way() || self.scaling.is_under_way() => {
+                log::info!("reload: once more after what is under way");
                 self.reload.again = true;
                 self.reload.waiting.extend(client);
             }
@@ -69,6 +71,9 @@ impl Master {
     }
 
     pub(crate) fn start_pending_reload(&mut self) {
+        if self.scaling.is_under_way() {
+            return;
+        }
         if std::mem::take(&mut self.reload.again) && !self.is_stopping() {
             let waiting = std::mem::take(&mut self.reload.waiting);
             self.start_reload(waiting);
@@ -100,6 +105,7 @@ impl Master {
         self.reload.under_way = Some(UnderWay {
             started: Instant::now(),
             left,
+            now: None,
             held: None,
             replaced: 0,
             told: tell.len(),
@@ -114,11 +120,13 @@ impl Master {
             return;
         };
         if let Some(slot) = reload.left.front().copied() {
-            if self.groups[slot.group].slots[usize::from(slot.slot)]
-                .old
-                .len()
-                >= OLD
-            {
+            let books = &self.groups[slot.group].slots[usize::from(slot.slot)];
+            if books.next.is_some() {
+                // It may have been started before the reload was asked for.
+                reload.held = Some(slot);
+                return;
+            }
+            if books.old.len() >= OLD {
                 reload.held = Some(slot);
                 log::info!(
                     "reload: waits until one of {OLD} replaced processes of {} has ended",
@@ -127,6 +135,7 @@ impl Master {
                 return;
             }
             reload.left.pop_front();
+            reload.now = Some(slot);
             self.orders.push_back(Order { slot, beside: true });
             return;
         }
@@ -151,14 +160,54 @@ impl Master {
                 .push(id);
             self.drain(id);
         }
-        if let Some(reload) = &mut self.reload.under_way {
-            reload.replaced += 1;
+        let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+        if let Some(why) = slot.replacing.take() {
+            log::info!("{}: replaced: {why}", self.place(at));
         }
-        self.reload_next();
+        match &mut self.reload.under_way {
+            Some(reload) if reload.now == Some(at) => {
+                reload.now = None;
+                reload.replaced += 1;
+                self.reload_next();
+            }
+            _ => self.resume_reload(at),
+        }
     }
 
-    /// A replaced process of a slot has ended: a reload that waited for that goes on.
-    pub(crate) fn old_one_ended(&mut self, at: SlotId) {
+    /// Replaces the process of one slot, without a reload.
+    pub(crate) fn replace(&mut self, at: SlotId, why: String) {
+        let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+        if slot.next.is_none() && slot.replacing.is_none() {
+            slot.replacing = Some(why);
+            self.orders.push_back(Order {
+                slot: at,
+                beside: true,
+            });
+        }
+    }
+
+    /// A new process that was to replace another did not become ready.
+    pub(crate) fn replacement_failed(&mut self, at: SlotId, why: &str) {
+        let now = self.reload.under_way.as_ref().and_then(|reload| reload.now);
+        if now == Some(at) {
+            self.reload_failed(why);
+            return;
+        }
+        let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+        if let Some(wanted) = slot.replacing.take()
+            && !self.is_stopping()
+        {
+            log::error!(
+                "{}: could not be replaced ({wanted}), the old process stays: {why}",
+                self.place(at)
+            );
+            self.scaling_failed(why);
+        }
+        self.resume_reload(at);
+    }
+
+    /// Something about a slot has changed: a reload that waited for that goes on.
+    pub(crate) fn resume_reload(&mut self, at: SlotId) {
         if let Some(reload) = &mut self.reload.under_way
             && reload.held == Some(at)
         {
@@ -168,7 +217,7 @@ impl Master {
     }
 
     /// A new process did not become ready: the old ones stay, the rest of the slots is left as it is.
-    pub(crate) fn reload_failed(&mut self, why: &str) {
+    fn reload_failed(&mut self, why: &str) {
         if !self.reload.is_under_way() || self.is_stopping() {
             return;
         }

@@ -37,6 +37,9 @@ impl Master {
         match self.control.advance(self.poll.registry(), id) {
             Progress::Nothing => {}
             Progress::Asks(Request::Reload) => self.request_reload(Some(id)),
+            Progress::Asks(Request::Scale { group, count }) => {
+                self.request_scale(group.as_deref(), count, id);
+            }
             Progress::Asks(Request::Status) => {
                 let status = self.status();
                 self.control.answer(self.poll.registry(), id, &status);
@@ -96,6 +99,7 @@ impl Master {
         let state = match self.mood {
             Mood::Starting => "starting",
             Mood::Running if self.reload.is_under_way() => "reloading",
+            Mood::Running if self.scaling.is_under_way() => "scaling",
             Mood::Running => "running",
             Mood::Stopping { .. } => "stopping",
         };
@@ -177,7 +181,7 @@ impl Master {
                 let ids = slot.current.iter().chain(&slot.next).chain(&slot.old);
                 let before = found.len();
                 found.extend(ids.filter_map(|id| self.worker_status(*id, slot, now)));
-                if found.len() == before {
+                if found.len() == before && index < running.definition.count {
                     found.push(WorkerStatus {
                         group: running.definition.name.clone(),
                         slot: index,

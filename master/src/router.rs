@@ -35,7 +35,8 @@ pub(crate) struct Routing {
     /// Bound once, so that what waits in its queue outlives every router.
     socket: UnixListener,
     _file: LocalSocket,
-    /// The router's place among the groups; none if the hive has one worker process, which routes for itself.
+    /// The router's place among the groups; none if the hive has only ever had one worker process, which routes for
+    /// itself.
     group: Option<usize>,
 }
 
@@ -47,27 +48,34 @@ impl Routing {
             error,
         };
         let (file, socket) = LocalSocket::bind(&identity.push_socket).map_err(failed)?;
-        let credentials = credentials(groups);
-        if let Some(user) = credentials.another_user() {
+        if let Some(user) = credentials(groups).another_user() {
             file.give_to(user).map_err(failed)?;
             identity.open_directory().map_err(failed)?;
         }
         let processes: usize = groups.iter().map(|running| running.slots.len()).sum();
-        let group = (processes > 1).then_some(groups.len());
-        if group.is_some() {
-            let definition = definition(groups);
-            let mut router = Running::new(definition, credentials, GroupListeners::default());
-            for slot in &mut router.slots {
-                // Without it nobody reaches anybody: a router that was killed once is back at once.
-                slot.backoff = Backoff::lenient();
-            }
-            groups.push(router);
-        }
-        Ok(Self {
+        let mut routing = Self {
             socket,
             _file: file,
-            group,
-        })
+            group: None,
+        };
+        if processes > 1 {
+            routing.add_router(groups);
+        }
+        Ok(routing)
+    }
+
+    /// Adds the router's group; returns its place.
+    pub(crate) fn add_router(&mut self, groups: &mut Vec<Running>) -> usize {
+        let (definition, credentials) = (definition(groups), credentials(groups));
+        let mut router = Running::new(definition, credentials, GroupListeners::default());
+        for slot in &mut router.slots {
+            // Without it nobody reaches anybody: a router that was killed once is back at once.
+            slot.backoff = Backoff::lenient();
+        }
+        groups.push(router);
+        let place = groups.len() - 1;
+        self.group = Some(place);
+        place
     }
 
     /// The router's place among the groups.
@@ -139,7 +147,7 @@ impl Master {
         let workers: Vec<_> = self
             .processes
             .iter()
-            .filter(|(_, process)| !self.is_router(process.slot))
+            .filter(|(_, process)| !self.is_router(process.slot) && !process.alone)
             .map(|(id, _)| *id)
             .collect();
         let names = workers.iter().filter_map(|id| self.processes.get(id));
@@ -183,6 +191,7 @@ impl Master {
             return;
         };
         if self.is_router(process.slot)
+            || process.alone
             || process.link.is_none()
             || matches!(process.phase, Phase::Killed | Phase::Ended)
         {
@@ -230,8 +239,12 @@ impl Master {
         }
     }
 
-    /// False for a slot that stays empty: the hive stops, and only the router is still needed, by those that drain.
+    /// False for a slot that stays empty: the group has fewer by now; or the hive stops, and only the router is still
+    /// needed, by those that drain.
     pub(crate) fn is_wanted(&self, at: SlotId) -> bool {
+        if at.slot >= self.running(at).definition.count {
+            return false;
+        }
         match self.mood {
             Mood::Starting | Mood::Running => true,
             Mood::Stopping { graceful, .. } => {

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use crate::cli::{Args, Verb};
 use crate::control::ControlServer;
+use crate::count::Count;
 use crate::credentials::Credentials;
 use crate::daemon::{Side, daemonize};
 use crate::error::StartError;
@@ -121,7 +122,17 @@ impl Args {
                     stopped
                 }
             }
-            Verb::Reload => self.reload(&identity),
+            Verb::Reload => self.change(&identity, &Request::Reload),
+            Verb::Scale => match &self.scale {
+                Some(Count { group, count }) => self.change(
+                    &identity,
+                    &Request::Scale {
+                        group: group.clone(),
+                        count: *count,
+                    },
+                ),
+                None => UsageError::new("scale to how many? scale N, or scale GROUP=N").report(),
+            },
             Verb::Status => self.status(&identity),
         }
     }
@@ -238,10 +249,15 @@ impl Args {
             Err(exit) => return exit,
         };
         // The hive knows best how long it may take; one that does not answer is given the usual time.
-        let within = ask::<Status>(identity, pid, Request::Status, Some(Duration::from_secs(2)))
-            .map_or(USUAL_STOP, |status| {
-                Duration::from_millis(status.stop_within_ms)
-            });
+        let within = ask::<Status>(
+            identity,
+            pid,
+            &Request::Status,
+            Some(Duration::from_secs(2)),
+        )
+        .map_or(USUAL_STOP, |status| {
+            Duration::from_millis(status.stop_within_ms)
+        });
         let signal = if self.graceful {
             Signal::SIGQUIT
         } else {
@@ -289,16 +305,17 @@ impl Args {
         }
     }
 
-    fn reload(&self, identity: &Identity) -> Exit {
+    /// Asks for something that takes time, and waits until it is done.
+    fn change(&self, identity: &Identity, request: &Request) -> Exit {
         let pid = match self.find(identity) {
             Ok(pid) => pid,
             Err(exit) => return exit,
         };
-        // The hive bounds its reloads; should it die, the connection ends.
-        match ask::<Reply>(identity, pid, Request::Reload, None) {
+        // The hive bounds what it does; should it die, the connection ends.
+        match ask::<Reply>(identity, pid, request, None) {
             Ok(reply) if reply.ok => say(&reply.message),
             Ok(reply) => complain(&self.name, &reply.message),
-            Err(error) => complain(&self.name, &format!("cannot reload: {error}")),
+            Err(error) => complain(&self.name, &format!("no answer: {error}")),
         }
     }
 
@@ -307,7 +324,12 @@ impl Args {
             Ok(pid) => pid,
             Err(exit) => return exit,
         };
-        match ask::<Status>(identity, pid, Request::Status, Some(Duration::from_secs(5))) {
+        match ask::<Status>(
+            identity,
+            pid,
+            &Request::Status,
+            Some(Duration::from_secs(5)),
+        ) {
             Ok(status) if self.json => match serde_json::to_string_pretty(&status) {
                 Ok(text) => say(&text),
                 Err(error) => complain(&self.name, &error),
@@ -399,13 +421,13 @@ fn connect(identity: &Identity, pid: u32) -> io::Result<UnixStream> {
 fn ask<T: serde::de::DeserializeOwned>(
     identity: &Identity,
     pid: u32,
-    request: Request,
+    request: &Request,
     limit: Option<Duration>,
 ) -> io::Result<T> {
     let mut stream = connect(identity, pid)?;
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;
-    let mut line = serde_json::to_string(&request)?;
+    let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
     let mut answer = String::new();

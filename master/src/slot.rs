@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub(crate) struct Process {
     pub(crate) started: Instant,
     pub(crate) ready: Option<Instant>,
     pub(crate) phase: Phase,
+    /// It routes for itself, having been the only worker process.
+    pub(crate) alone: bool,
     /// It has said that it drains by its own decision.
     pub(crate) leaves: bool,
     /// Why it could not start, in its own words or in ours.
@@ -117,6 +120,16 @@ pub(crate) struct Slot {
     pub(crate) restarts: u64,
     pub(crate) last_exit: Option<String>,
     pub(crate) kept: Kept,
+    /// Why the current process is being replaced outside of a reload, if it is.
+    pub(crate) replacing: Option<String>,
+}
+
+impl Slot {
+    /// What keeps the slot from being filled, if its last attempt has failed.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        let failed = self.backoff.failures() > 0;
+        failed.then(|| self.last_exit.as_deref().unwrap_or("its process has ended"))
+    }
 }
 
 /// One group, running.
@@ -147,6 +160,11 @@ impl Running {
             proven: false,
             failures: 0,
         }
+    }
+
+    /// Makes the sockets that this many processes need.
+    pub(crate) fn grow_listeners(&mut self, count: u16) -> io::Result<()> {
+        self.listeners.grow(count, self.definition.backlog)
     }
 
     /// `push[2]`.

@@ -55,7 +55,7 @@ impl Master {
                 if beside {
                     let slot = &self.groups[at.group].slots[usize::from(at.slot)];
                     let lost = slot.current.is_none() && !slot.awaited;
-                    self.reload_failed(&reason);
+                    self.replacement_failed(at, &reason);
                     if lost {
                         self.attempt_failed(at, &ending);
                     }
@@ -68,7 +68,7 @@ impl Master {
     }
 
     fn fork(&mut self, at: SlotId) -> io::Result<Forked> {
-        let row_index = self.free_rows.pop_front().ok_or_else(|| {
+        let row_index = self.free_row().ok_or_else(|| {
             io::Error::other("too many replaced processes have not ended yet; they will be killed when their time is up")
         })?;
         let made = self.fork_with(at, row_index);
@@ -76,6 +76,14 @@ impl Master {
             self.free_rows.push_front(row_index);
         }
         made
+    }
+
+    fn free_row(&mut self) -> Option<usize> {
+        if self.free_rows.is_empty() && self.fresh_row < self.page.len() {
+            self.free_rows.push_back(self.fresh_row);
+            self.fresh_row += 1;
+        }
+        self.free_rows.pop_front()
     }
 
     fn fork_with(&mut self, at: SlotId, row_index: usize) -> io::Result<Forked> {
@@ -125,6 +133,7 @@ impl Master {
             slot: at,
             generation,
             name: process,
+            alone,
             started: Instant::now(),
         };
         seed.mask = Self::block_signals()?;
@@ -175,6 +184,7 @@ impl Master {
             slot,
             generation,
             name,
+            alone,
             started,
         } = birth;
         let mut process = Process {
@@ -188,6 +198,7 @@ impl Master {
             started,
             ready: None,
             phase: Phase::Starting,
+            alone,
             leaves: false,
             failure: None,
             listening: BTreeMap::new(),
@@ -227,6 +238,7 @@ struct Birth {
     slot: SlotId,
     generation: u32,
     name: workhive_ipc::route::Process,
+    alone: bool,
     started: Instant,
 }
 

@@ -65,6 +65,7 @@ impl Master {
 
     fn end_all(&mut self, graceful: bool) {
         self.cancel_reload();
+        self.cancel_scaling();
         // The router may be on its way, and is still needed by those that drain.
         let routing = &self.routing;
         self.orders
