@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde_json::{Value, json};
-use workhive_ipc::route::{Client, ClientError, LinkLimits, Push, Target};
+use workhive_ipc::route::{BINARY, Client, ClientError, LinkLimits, Push, TEXT, Target};
 use workhive_worker::Address;
 
 use super::order::checked;
@@ -17,10 +17,6 @@ use crate::run::{complain, find};
 use crate::{Exit, UsageError};
 
 const NAME: &str = "workhive push";
-
-/// The tags of payloads: text and bytes.
-const TEXT: u8 = 0;
-const BINARY: u8 = 1;
 
 const HOW_TO_FIND: &str = "\
 The server is found by its --pid-file, or by its --ws address, as by the other verbs; or by the path of its push socket.";
