@@ -221,7 +221,14 @@ fn what_makes_no_sense_is_refused() {
     assert!(empty.stderr.contains(why), "{empty:?}");
     let help = setup.setup.verb("send", &["--help"]);
     assert_eq!(help.code, Some(0), "{help:?}");
-    assert!(help.stdout.contains("workhive push send"), "{help:?}");
+    for words in [
+        "workhive push send",
+        "`unrouted`",
+        "Exit codes",
+        "--pid-file",
+    ] {
+        assert!(help.stdout.contains(words), "{words}: {help:?}");
+    }
     let help = setup.setup.verb("start", &["--help"]);
     for verb in [
         "push send",

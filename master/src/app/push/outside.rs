@@ -78,11 +78,17 @@ fn command(verb: Verb) -> Command {
     };
     let command = match verb {
         Verb::Send => Command::new("workhive push send")
-            .about("Sends a message to clients of a running push server, and prints what became of it")
+            .about(
+                "Sends a message to clients of a running push server, and prints what became of it",
+            )
             .arg(
-                words("uid", "UID", "To all connections of this uid; may be repeated")
-                    .long("uid")
-                    .action(ArgAction::Append),
+                words(
+                    "uid",
+                    "UID",
+                    "To all connections of this uid; may be repeated",
+                )
+                .long("uid")
+                .action(ArgAction::Append),
             )
             .arg(words("room", "ROOM", "To all members of this room").long("room"))
             .arg(
@@ -91,14 +97,18 @@ fn command(verb: Verb) -> Command {
                     .action(ArgAction::SetTrue)
                     .help("To all clients"),
             )
-            .group(ArgGroup::new("whom").args(["uid", "room", "all"]).required(true))
-            .arg(
-                words("data", "DATA", "The message; - sends every line of standard input as one")
+            .group(
+                ArgGroup::new("whom")
+                    .args(["uid", "room", "all"])
                     .required(true),
             )
-            .after_help(
-                "Prints `delivered N`, `refused N`, `offline`, `unknown` (more may have it) or `unrouted` (nobody was asked: \
-                 send it again), once for each message. Exit codes: 0 every message was delivered to somebody; 1 one was not; 2 the command line makes no sense; 3 not running.",
+            .arg(
+                words(
+                    "data",
+                    "DATA",
+                    "The message; - sends every line of standard input as one",
+                )
+                .required(true),
             ),
         Verb::Online => Command::new("workhive push online")
             .about("Tells which of these uids have a connection to a running push server")
@@ -107,9 +117,6 @@ fn command(verb: Verb) -> Command {
                     .required(true)
                     .action(ArgAction::Append)
                     .num_args(1..),
-            )
-            .after_help(
-                "Exit codes: 0 all are online; 1 one is not; 2 the command line makes no sense; 3 not running.",
             ),
         Verb::Rooms => Command::new("workhive push rooms")
             .about("Lists the rooms of a running push server that have members"),
@@ -134,7 +141,29 @@ fn command(verb: Verb) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print JSON"),
         )
-        .after_long_help(HOW_TO_FIND)
+        .after_help(format!("{}{HOW_TO_FIND}", what_it_says(verb)))
+}
+
+/// What a verb prints, and how it ends.
+fn what_it_says(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Send => {
+            "\
+Prints what became of each message: `delivered N`, `refused N` (their buffers are full), `offline` (nobody is there),
+`unknown` (more may have it) or `unrouted` (nobody was asked; it can be sent again).
+
+Exit codes: 0 every message was delivered to somebody; 1 one was not; 2 the command line makes no sense; 3 not running.
+
+"
+        }
+        Verb::Online => {
+            "\
+Exit codes: 0 all are online; 1 one is not; 2 the command line makes no sense; 3 not running.
+
+"
+        }
+        Verb::Rooms => "",
+    }
 }
 
 fn check_names(matches: &ArgMatches) -> Result<(), UsageError> {
