@@ -6,7 +6,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -14,7 +13,8 @@ use log::LevelFilter;
 
 use crate::Exit;
 use crate::count::Count;
-use crate::settings::{GroupSettings, seconds, some_seconds};
+use crate::options::{for_groups, standard};
+use crate::settings::GroupSettings;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) enum Verb {
     Status,
 }
 
-const VERBS: [(&str, Verb); 6] = [
+pub(crate) const VERBS: [(&str, Verb); 6] = [
     ("start", Verb::Start),
     ("stop", Verb::Stop),
     ("restart", Verb::Restart),
@@ -37,7 +37,7 @@ const VERBS: [(&str, Verb); 6] = [
 ];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 12] = [
+const ONLY_WITH: [(&str, &[Verb]); 15] = [
     ("to", &[Verb::Scale]),
     ("daemon", &[Verb::Start, Verb::Restart]),
     ("count", &[Verb::Start, Verb::Restart]),
@@ -46,13 +46,15 @@ const ONLY_WITH: [(&str, &[Verb]); 12] = [
     ("drain", &[Verb::Start, Verb::Restart]),
     ("boot-timeout", &[Verb::Start, Verb::Restart]),
     ("stuck-after", &[Verb::Start, Verb::Restart]),
+    ("max-requests", &[Verb::Start, Verb::Restart]),
+    ("max-lifetime", &[Verb::Start, Verb::Restart]),
+    ("max-memory", &[Verb::Start, Verb::Restart]),
     ("user", &[Verb::Start, Verb::Restart]),
     ("group", &[Verb::Start, Verb::Restart]),
     ("graceful", &[Verb::Stop, Verb::Restart]),
     ("json", &[Verb::Status]),
 ];
 
-const STANDARD: &str = "Standard options";
 const OWN: &str = "Options of this program";
 
 const AFTER_HELP: &str = "\
@@ -189,6 +191,7 @@ impl Cli {
             .disable_version_flag(true)
             .help_template("{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}")
             .args(standard())
+            .args(for_groups())
             .after_help(AFTER_HELP);
         if let Some(about) = &self.about {
             command = command.about(about.clone());
@@ -285,6 +288,9 @@ impl Cli {
                 drain: matches.get_one("drain").copied(),
                 boot_timeout: matches.get_one("boot-timeout").copied(),
                 stuck_after: matches.get_one("stuck-after").copied(),
+                max_requests: matches.get_one("max-requests").copied(),
+                max_lifetime: matches.get_one("max-lifetime").copied(),
+                max_memory: matches.get_one("max-memory").copied(),
                 user: text("user"),
                 group: text("group"),
             },
@@ -292,106 +298,6 @@ impl Cli {
             values,
         })
     }
-}
-
-fn standard() -> Vec<Arg> {
-    let flag = |name: &'static str, short: Option<char>, help: &'static str| {
-        let arg = Arg::new(name)
-            .long(name)
-            .action(ArgAction::SetTrue)
-            .help(help);
-        let arg = arg.help_heading(STANDARD);
-        match short {
-            Some(short) => arg.short(short),
-            None => arg,
-        }
-    };
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name(value)
-            .help(help)
-            .help_heading(STANDARD)
-    };
-    vec![
-        Arg::new("verb")
-            .value_name("VERB")
-            .value_parser(PossibleValuesParser::new(VERBS.map(|(name, _)| name)))
-            .help("What to do; start if left away"),
-        Arg::new("to")
-            .value_name("[GROUP=]N")
-            .value_parser(Count::from_str)
-            .help("scale: how many processes the only group is to have, or the one that is named"),
-        flag(
-            "daemon",
-            Some('d'),
-            "start, restart: leave the terminal; return when all is ready, or has failed",
-        ),
-        flag(
-            "graceful",
-            Some('g'),
-            "stop, restart: let the processes finish what they have in hand",
-        ),
-        option(
-            "count",
-            "N",
-            "start: processes of every group, or group=N for one; may be repeated",
-        )
-        .action(ArgAction::Append)
-        .value_parser(Count::from_str),
-        option(
-            "pid-file",
-            "FILE",
-            "The pid file; beside it are the control socket, with the extension .sock, and the push socket, .push.sock",
-        )
-        .value_parser(clap::value_parser!(PathBuf)),
-        option(
-            "log-file",
-            "FILE",
-            "start: log here instead of to standard error (a daemon: to a .log file beside the pid file); SIGHUP opens \
-             it anew",
-        )
-        .value_parser(clap::value_parser!(PathBuf)),
-        option(
-            "log-level",
-            "LEVEL",
-            "start: off, error, warn, info, debug or trace",
-        )
-        .default_value("info")
-        .value_parser(PossibleValuesParser::new([
-            "off", "error", "warn", "info", "debug", "trace",
-        ]))
-        .hide_possible_values(true),
-        option(
-            "drain",
-            "SECONDS",
-            "start: how long processes may take to finish, then they are killed",
-        )
-        .value_parser(seconds),
-        option(
-            "boot-timeout",
-            "SECONDS",
-            "start: how long a process may take to become ready [default: 60]",
-        )
-        .value_parser(some_seconds),
-        option(
-            "stuck-after",
-            "SECONDS",
-            "start: how long a process may be at one thing, then it is stuck, and is killed [default: 60]",
-        )
-        .value_parser(some_seconds),
-        option(
-            "user",
-            "USER",
-            "start: run the processes as this user (needs root)",
-        ),
-        option(
-            "group",
-            "GROUP",
-            "start: run the processes as this Unix group",
-        ),
-        flag("json", None, "status: as JSON"),
-    ]
 }
 
 /// The arguments of a program, understood.

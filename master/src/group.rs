@@ -46,6 +46,10 @@ pub struct Group {
     pub(crate) drain: Duration,
     pub(crate) boot_timeout: Duration,
     pub(crate) stuck_after: Duration,
+    pub(crate) max_requests: Option<u64>,
+    pub(crate) max_lifetime: Option<Duration>,
+    /// In bytes.
+    pub(crate) max_memory: Option<u64>,
     /// Why there must not be more than one process, if that is so.
     pub(crate) one_process: Option<String>,
     problem: Option<String>,
@@ -76,6 +80,9 @@ impl Group {
             drain: Duration::from_secs(10),
             boot_timeout: Duration::from_mins(1),
             stuck_after: Duration::from_mins(1),
+            max_requests: None,
+            max_lifetime: None,
+            max_memory: None,
             one_process: None,
             problem: None,
         };
@@ -294,6 +301,61 @@ impl Group {
         self.check_time("time after which a process is stuck", time);
         self.stuck_after = time;
         self
+    }
+
+    /// After how many messages (requests, lines, frames) a process is replaced, as by a reload: the new one is ready
+    /// before the old one finishes what it has in hand. Up to a tenth more, so that not all are replaced together, and
+    /// one at a time. Never unless set.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).max_requests(100_000);
+    /// assert!(group.max_requests(0).problem().is_some());
+    /// ```
+    pub fn max_requests(mut self, messages: u64) -> Self {
+        self.check_limit("max_requests", messages == 0);
+        self.max_requests = Some(messages);
+        self
+    }
+
+    /// How old a process may become before it is replaced, as with [`max_requests`](Self::max_requests).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).max_lifetime(Duration::from_secs(24 * 3600));
+    /// assert!(group.max_lifetime(Duration::ZERO).problem().is_some());
+    /// ```
+    pub fn max_lifetime(mut self, age: Duration) -> Self {
+        self.check_limit("max_lifetime", age.is_zero());
+        self.max_lifetime = Some(age);
+        self
+    }
+
+    /// How much memory a process may have before it is replaced, as with [`max_requests`](Self::max_requests): what is
+    /// resident, in bytes, at two looks in a row, one second apart.
+    ///
+    /// ```
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).max_memory(512 << 20);
+    /// assert!(group.max_memory(0).problem().is_some());
+    /// ```
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.check_limit("max_memory", bytes == 0);
+        self.max_memory = Some(bytes);
+        self
+    }
+
+    fn check_limit(&mut self, what: &str, is_nothing: bool) {
+        if is_nothing {
+            self.refuse(format!(
+                "{what} of group \"{}\" must be more than nothing; leave it away for no limit",
+                self.name
+            ));
+        }
     }
 
     fn check_time(&mut self, what: &str, time: Duration) {

@@ -349,6 +349,7 @@ impl Master {
             Timer::Connect(id) => self.connect(id),
             Timer::Watch => {
                 self.watch();
+                self.recycle();
                 self.watch_later();
             }
         }

@@ -100,6 +100,11 @@ pub(crate) struct WorkerStatus {
     pub(crate) restarts: u64,
     /// How the last of them ended.
     pub(crate) last_exit: Option<String>,
+    /// How often a process of this slot was replaced for having done enough, and why the last time.
+    #[serde(default)]
+    pub(crate) recycled: u64,
+    #[serde(default)]
+    pub(crate) last_recycle: Option<String>,
 }
 
 #[cfg(test)]

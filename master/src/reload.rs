@@ -9,6 +9,7 @@ use crate::clock::Span;
 use crate::control::ClientId;
 use crate::master::{Master, Mood, Order};
 use crate::protocol::Reply;
+use crate::recycle::AGAIN;
 use crate::slot::{ProcessId, SlotId, processes};
 
 /// Most replaced processes of one slot that may still finish what they have in hand: with more, frequent reloads under
@@ -162,7 +163,8 @@ impl Master {
         }
         let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
         if let Some(why) = slot.replacing.take() {
-            log::info!("{}: replaced: {why}", self.place(at));
+            slot.recycled += 1;
+            slot.last_recycle = Some(why);
         }
         match &mut self.reload.under_way {
             Some(reload) if reload.now == Some(at) => {
@@ -197,6 +199,8 @@ impl Master {
         if let Some(wanted) = slot.replacing.take()
             && !self.is_stopping()
         {
+            let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+            slot.recycle_not_before = Some(Instant::now() + AGAIN);
             log::error!(
                 "{}: could not be replaced ({wanted}), the old process stays: {why}",
                 self.place(at)

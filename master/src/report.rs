@@ -189,6 +189,8 @@ impl Master {
                         state: if slot.awaited { "backoff" } else { "empty" }.to_owned(),
                         restarts: slot.restarts,
                         last_exit: slot.last_exit.clone(),
+                        recycled: slot.recycled,
+                        last_recycle: slot.last_recycle.clone(),
                         ..WorkerStatus::default()
                     });
                 }
@@ -216,6 +218,8 @@ impl Master {
             timers: counters.timers,
             restarts: slot.restarts,
             last_exit: slot.last_exit.clone(),
+            recycled: slot.recycled,
+            last_recycle: slot.last_recycle.clone(),
         })
     }
 }

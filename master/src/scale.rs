@@ -237,6 +237,7 @@ impl Master {
                     };
                 }
                 for slot in self.slots_alone() {
+                    log::info!("{}: is replaced: there is a router now", self.place(slot));
                     self.replace(slot, "there is a router now".to_owned());
                 }
                 Step::Replacement

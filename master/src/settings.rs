@@ -10,6 +10,9 @@ pub(crate) struct GroupSettings {
     pub(crate) drain: Option<Duration>,
     pub(crate) boot_timeout: Option<Duration>,
     pub(crate) stuck_after: Option<Duration>,
+    pub(crate) max_requests: Option<u64>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_memory: Option<u64>,
     pub(crate) user: Option<String>,
     /// The Unix group.
     pub(crate) group: Option<String>,
@@ -26,6 +29,15 @@ impl GroupSettings {
         }
         if let Some(time) = self.stuck_after {
             group = group.stuck_after(time);
+        }
+        if let Some(messages) = self.max_requests {
+            group = group.max_requests(messages);
+        }
+        if let Some(age) = self.max_lifetime {
+            group = group.max_lifetime(age);
+        }
+        if let Some(bytes) = self.max_memory {
+            group = group.max_memory(bytes);
         }
         if let Some(user) = &self.user {
             group = group.user(user);
@@ -58,9 +70,53 @@ pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A time in seconds, of any length.
+pub(crate) fn many_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| {
+            *time >= Duration::from_millis(1) && *time < Duration::from_hours(24 * 36_500)
+        })
+        .ok_or_else(|| "it must be a number of seconds, and more than 0".to_owned())
+}
+
+/// A number that is not 0.
+pub(crate) fn some(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "it must be a number from 1 on".to_owned())
+}
+
+/// A size in bytes: digits, and K, M or G for powers of 1024.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("\"{text}\" is no size: write 65536, 64K, 10M or 1G"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("64K"), Ok(65_536));
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(size("1g"), Ok(1 << 30));
+        for bad in ["", "M", "-1", "0", "1.5M", "10 M", "99999999999999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_seconds_with_a_fraction_and_a_day_at_most() {

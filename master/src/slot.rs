@@ -17,6 +17,7 @@ use crate::clock::Span;
 use crate::credentials::Credentials;
 use crate::link::Link;
 use crate::listeners::{GroupListeners, Kept, Opened};
+use crate::recycle::Limits;
 use crate::watch::Overdue;
 
 /// Names a process in the master's books. Never used twice, unlike a pid.
@@ -52,6 +53,8 @@ pub(crate) struct Process {
     pub(crate) failure: Option<String>,
     /// Where it listens by its own doing, by the address as it wrote it.
     pub(crate) listening: BTreeMap<String, Opened>,
+    /// When it has done enough.
+    pub(crate) limits: Limits,
     /// The deadline that it had missed when it was last looked at.
     pub(crate) overdue: Overdue,
 }
@@ -122,6 +125,11 @@ pub(crate) struct Slot {
     pub(crate) kept: Kept,
     /// Why the current process is being replaced outside of a reload, if it is.
     pub(crate) replacing: Option<String>,
+    /// How often that has been done, and why the last time.
+    pub(crate) recycled: u64,
+    pub(crate) last_recycle: Option<String>,
+    /// Since it could not be done.
+    pub(crate) recycle_not_before: Option<Instant>,
 }
 
 impl Slot {

@@ -14,6 +14,7 @@ use crate::child::ChildSeed;
 use crate::clock::unix_ms;
 use crate::link::Link;
 use crate::master::{Master, Order, Timer};
+use crate::recycle::Limits;
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
 use crate::sys;
 use crate::watch::Overdue;
@@ -202,6 +203,7 @@ impl Master {
             leaves: false,
             failure: None,
             listening: BTreeMap::new(),
+            limits: Limits::of(&self.groups[slot.group].definition),
             overdue: Overdue::default(),
         };
         let polled = self.watch_fd(&process.pidfd, id * 2).and_then(|()| {

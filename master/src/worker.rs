@@ -43,6 +43,9 @@ struct Settings {
     drain: Option<Duration>,
     boot_timeout: Option<Duration>,
     stuck_after: Option<Duration>,
+    max_requests: Option<u64>,
+    max_lifetime: Option<Duration>,
+    max_memory: Option<u64>,
     one_process: Option<String>,
 }
 
@@ -63,6 +66,9 @@ impl<P: Protocol> Worker<P> {
                 drain: None,
                 boot_timeout: None,
                 stuck_after: None,
+                max_requests: None,
+                max_lifetime: None,
+                max_memory: None,
                 one_process: None,
             },
         }
@@ -160,6 +166,24 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
     /// is logged, and it is killed and replaced within two seconds more. A minute unless set.
     pub fn stuck_after(mut self, time: Duration) -> Self {
         self.settings.stuck_after = Some(time);
+        self
+    }
+
+    /// After how many messages a process is replaced, as by a reload; never unless set: [`Group::max_requests`].
+    pub fn max_requests(mut self, messages: u64) -> Self {
+        self.settings.max_requests = Some(messages);
+        self
+    }
+
+    /// How old a process may become before it is replaced, as by a reload: [`Group::max_lifetime`].
+    pub fn max_lifetime(mut self, age: Duration) -> Self {
+        self.settings.max_lifetime = Some(age);
+        self
+    }
+
+    /// How much memory, in bytes, a process may have before it is replaced, as by a reload: [`Group::max_memory`].
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.settings.max_memory = Some(bytes);
         self
     }
 
@@ -454,6 +478,15 @@ impl<P: Protocol, S: 'static, D: 'static> From<Worker<P, S, D>> for Group {
         }
         if let Some(time) = settings.stuck_after {
             group = group.stuck_after(time);
+        }
+        if let Some(messages) = settings.max_requests {
+            group = group.max_requests(messages);
+        }
+        if let Some(age) = settings.max_lifetime {
+            group = group.max_lifetime(age);
+        }
+        if let Some(bytes) = settings.max_memory {
+            group = group.max_memory(bytes);
         }
         if let Some(why) = settings.one_process {
             group = group.one_process_only(why);

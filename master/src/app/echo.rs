@@ -7,6 +7,7 @@ use workhive_protocols::{
 };
 use workhive_worker::{Conn, Result};
 
+use crate::settings::size;
 use crate::{Args, Cli, Exit, Group, UsageError, Worker};
 
 const ABOUT: &str =
@@ -48,7 +49,9 @@ pub(super) fn run(args: impl Iterator<Item = OsString>) -> std::result::Result<E
         }
     };
     let target = target.to_string_lossy().into_owned();
-    let max = size(args.value("max-message")).map_err(UsageError::new)?;
+    let max = size(args.value("max-message"))
+        .map_err(|why| UsageError::new(format!("--max-message {why}")))?;
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
     let group = group(&target, max, &args)?;
     Ok(args.run_all([group]))
 }
@@ -116,37 +119,5 @@ fn on_request(conn: &mut Conn<'_, Http>, request: Request<'_>) -> Result {
             conn.send(Response::text(lines))
         }
         _ => conn.send(Response::status(404)),
-    }
-}
-
-/// A size in bytes: digits, and K, M or G for powers of 1024.
-fn size(text: &str) -> std::result::Result<usize, String> {
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1),
-    };
-    digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| format!("--max-message \"{text}\" is no size: write 65536, 64K, 10M or 1G"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_units_of_1024() {
-        assert_eq!(size("512"), Ok(512));
-        assert_eq!(size("64K"), Ok(65_536));
-        assert_eq!(size("64M"), Ok(64 << 20));
-        assert_eq!(size("1g"), Ok(1 << 30));
-        for bad in ["", "M", "-1", "0", "1.5M", "10 M", "99999999999999999999"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
     }
 }
