@@ -37,7 +37,7 @@ pub(crate) const VERBS: [(&str, Verb); 6] = [
 ];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 15] = [
+const ONLY_WITH: [(&str, &[Verb]); 16] = [
     ("to", &[Verb::Scale]),
     ("daemon", &[Verb::Start, Verb::Restart]),
     ("count", &[Verb::Start, Verb::Restart]),
@@ -53,6 +53,7 @@ const ONLY_WITH: [(&str, &[Verb]); 15] = [
     ("group", &[Verb::Start, Verb::Restart]),
     ("graceful", &[Verb::Stop, Verb::Restart]),
     ("json", &[Verb::Status]),
+    ("watch", &[Verb::Status]),
 ];
 
 const OWN: &str = "Options of this program";
@@ -273,6 +274,7 @@ impl Cli {
             daemon: matches.get_flag("daemon"),
             graceful: matches.get_flag("graceful"),
             json: matches.get_flag("json"),
+            watch: matches.get_flag("watch"),
             counts: matches
                 .get_many("count")
                 .unwrap_or_default()
@@ -308,12 +310,17 @@ impl Cli {
 /// # Ok::<(), workhive::UsageError>(())
 /// ```
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Args {
     pub(crate) name: String,
     pub(crate) verb: Verb,
     pub(crate) daemon: bool,
     pub(crate) graceful: bool,
     pub(crate) json: bool,
+    pub(crate) watch: bool,
     pub(crate) counts: Vec<Count>,
     pub(crate) scale: Option<Count>,
     pub(crate) pid_file: Option<PathBuf>,

@@ -4,6 +4,7 @@
 //! process that is dead, or stuck. The master holds every such socket, so it can give a duplicate to a process that
 //! works, until the slot's next one is ready.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use workhive_ipc::ToWorker;
@@ -64,6 +65,12 @@ impl Loans {
         self.loans
             .retain(|loan| loan.to != to || address.is_some_and(|lost| lost != loan.address));
         self.loans.len() < before
+    }
+
+    /// The slots that a process stands in for.
+    pub(crate) fn owners(&self, to: ProcessId) -> BTreeSet<SlotId> {
+        let loans = self.loans.iter().filter(|loan| loan.to == to);
+        loans.map(|loan| loan.owner).collect()
     }
 
     /// Nothing is lent any more, and nobody is told.

@@ -622,6 +622,7 @@ mod stop;
 mod sys;
 mod table;
 mod timers;
+mod view;
 mod watch;
 mod worker;
 

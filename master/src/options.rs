@@ -85,6 +85,11 @@ pub(crate) fn standard() -> Vec<Arg> {
         ]))
         .hide_possible_values(true),
         flag("json", None, "status: as JSON"),
+        flag(
+            "watch",
+            None,
+            "status: again every second, with rates, until the hive ends; with --json one line each time",
+        ),
     ]
 }
 

@@ -89,6 +89,18 @@ pub(crate) struct WorkerStatus {
     /// `starting`, `ready`, `draining`, `stopping` or `backoff`.
     pub(crate) state: String,
     pub(crate) age_ms: u64,
+    /// What is resident, in bytes.
+    #[serde(default)]
+    pub(crate) memory: Option<u64>,
+    /// How long it has been at the present turn of its loop; none while it waits for events.
+    #[serde(default)]
+    pub(crate) busy_ms: Option<u64>,
+    /// After how much more of that it is stuck; negative if it is overdue.
+    #[serde(default)]
+    pub(crate) stuck_in_ms: Option<i64>,
+    /// The slots whose queues it serves too, because they are down or gone.
+    #[serde(default)]
+    pub(crate) stands_in_for: Vec<String>,
     pub(crate) connections: u64,
     pub(crate) accepted: u64,
     pub(crate) messages: u64,
@@ -105,6 +117,18 @@ pub(crate) struct WorkerStatus {
     pub(crate) recycled: u64,
     #[serde(default)]
     pub(crate) last_recycle: Option<String>,
+    /// With `--watch`, since the last look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rates: Option<Rates>,
+}
+
+/// By how much counters grow in a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rates {
+    pub(crate) accepted: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
 }
 
 #[cfg(test)]

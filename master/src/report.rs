@@ -1,7 +1,6 @@
 //! What the master tells about its hive: the status, and the table at the start.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -11,7 +10,9 @@ use crate::control::{ClientId, PATIENCE, Progress};
 use crate::listeners::Opened;
 use crate::master::{Master, Mood, Timer};
 use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
+use crate::recycle::memory;
 use crate::slot::{Phase, ProcessId, Slot, SlotId, processes};
+use crate::watch::monotonic_ms;
 use crate::{logger, table};
 
 impl Master {
@@ -174,7 +175,10 @@ impl Master {
     }
 
     fn worker_statuses(&self) -> Vec<WorkerStatus> {
-        let now = unix_ms();
+        let now = Now {
+            unix_ms: unix_ms(),
+            monotonic_ms: monotonic_ms(),
+        };
         let mut found = Vec::new();
         for running in &self.groups {
             for (index, slot) in (0..).zip(&running.slots) {
@@ -199,16 +203,25 @@ impl Master {
         found
     }
 
-    fn worker_status(&self, id: ProcessId, slot: &Slot, now: u64) -> Option<WorkerStatus> {
+    fn worker_status(&self, id: ProcessId, slot: &Slot, now: Now) -> Option<WorkerStatus> {
         let process = self.processes.get(&id)?;
         let counters = process.row.counters();
+        let stuck_after = ms(self.running(process.slot).definition.stuck_after);
+        let deadline = Some(counters.heartbeat_deadline_ms).filter(|deadline| *deadline != 0);
+        let turn = deadline.zip(now.monotonic_ms);
+        let stands_in_for = self.loans.owners(id).into_iter();
         Some(WorkerStatus {
             group: self.running(process.slot).definition.name.clone(),
             slot: process.slot.slot,
             pid: u32::try_from(process.pid.as_raw()).ok(),
             generation: process.generation,
             state: process.row.state().name().to_owned(),
-            age_ms: now.saturating_sub(process.row.started_at()),
+            age_ms: now.unix_ms.saturating_sub(process.row.started_at()),
+            memory: memory(process.pid),
+            busy_ms: turn.map(|(deadline, now)| (now + stuck_after).saturating_sub(deadline)),
+            stuck_in_ms: turn
+                .map(|(deadline, now)| deadline.cast_signed().saturating_sub(now.cast_signed())),
+            stands_in_for: stands_in_for.map(|owner| self.place(owner)).collect(),
             connections: counters.connections,
             accepted: counters.accepted,
             messages: counters.messages,
@@ -220,8 +233,16 @@ impl Master {
             last_exit: slot.last_exit.clone(),
             recycled: slot.recycled,
             last_recycle: slot.last_recycle.clone(),
+            rates: None,
         })
     }
+}
+
+/// One moment, by the clocks that processes use.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    unix_ms: u64,
+    monotonic_ms: Option<u64>,
 }
 
 /// Listeners that processes have opened by themselves, by `protocol://address`.
@@ -273,149 +294,13 @@ impl OpenedRows {
     }
 }
 
-/// Longest "last exit" in the table, in characters; `--json` has it whole.
-const LAST_EXIT: usize = 50;
-
-/// As many pids as fit a table.
-fn pids(pids: &[u32]) -> String {
-    const SHOWN: usize = 4;
-    if pids.is_empty() {
-        return "-".to_owned();
-    }
-    let shown: Vec<_> = pids.iter().take(SHOWN).map(u32::to_string).collect();
-    let mut text = shown.join(", ");
-    if pids.len() > SHOWN {
-        let _ = write!(text, " and {} more", pids.len() - SHOWN);
-    }
-    text
-}
-
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Status {
-    /// For people.
-    pub(crate) fn render(&self) -> String {
-        let listeners: Vec<_> = self
-            .listeners
-            .iter()
-            .map(|listener| {
-                vec![
-                    listener.group.clone(),
-                    listener.listener.clone(),
-                    listener.sockets.to_string(),
-                    pids(&listener.pids),
-                ]
-            })
-            .collect();
-        let workers: Vec<_> = self.workers.iter().map(WorkerStatus::cells).collect();
-        let mut text = format!(
-            "{} {}: {}, pid {}, up {}\n",
-            self.name,
-            self.version,
-            self.state,
-            self.pid,
-            Span(Duration::from_millis(self.uptime_ms))
-        );
-        if let Some(last) = &self.last_reload {
-            text.extend(["last reload: ", &table::plain(last), "\n"]);
-        }
-        if !listeners.is_empty() {
-            text.push('\n');
-            text.push_str(&table::render(
-                &["group", "listener", "sockets", "pids"],
-                &listeners,
-            ));
-        }
-        text.push('\n');
-        text.push_str(&table::render(
-            &[
-                "group",
-                "slot",
-                "pid",
-                "gen",
-                "state",
-                "age",
-                "conns",
-                "accepted",
-                "messages",
-                "read",
-                "written",
-                "refused",
-                "restarts",
-                "last exit",
-            ],
-            &workers,
-        ));
-        text
-    }
-}
-
-impl WorkerStatus {
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.group.clone(),
-            self.slot.to_string(),
-            self.pid
-                .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-            self.generation.to_string(),
-            self.state.clone(),
-            Span(Duration::from_millis(self.age_ms)).to_string(),
-            self.connections.to_string(),
-            self.accepted.to_string(),
-            self.messages.to_string(),
-            self.bytes_read.to_string(),
-            self.bytes_written.to_string(),
-            self.send_failures.to_string(),
-            self.restarts.to_string(),
-            self.last_exit
-                .as_deref()
-                .map_or_else(|| "-".to_owned(), |exit| table::cut(exit, LAST_EXIT)),
-        ]
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_status_reads_well() {
-        let status = Status {
-            name: "push".into(),
-            pid: 7,
-            version: "1.0.0".into(),
-            state: "running".into(),
-            uptime_ms: 61_000,
-            listeners: vec![ListenerStatus {
-                group: "push".into(),
-                listener: "text://127.0.0.1:1".into(),
-                sockets: 1,
-                reuse_port: false,
-                pids: Vec::new(),
-            }],
-            workers: vec![WorkerStatus {
-                group: "push".into(),
-                pid: Some(8),
-                state: "ready".into(),
-                age_ms: 1500,
-                messages: 12,
-                ..WorkerStatus::default()
-            }],
-            ..Status::default()
-        };
-        assert_eq!(
-            status.render(),
-            "push 1.0.0: running, pid 7, up 1m 1s\n\
-             \n\
-             group  listener            sockets  pids\n\
-             push   text://127.0.0.1:1        1  -\n\
-             \n\
-             group  slot  pid  gen  state  age    conns  accepted  messages  read  written  refused  restarts  last exit\n\
-             push      0    8    0  ready  1.5 s      0         0        12     0        0        0         0  -\n"
-        );
-    }
 
     fn opened(address: &str, reuse_port: bool) -> Opened {
         Opened {
@@ -458,12 +343,5 @@ mod tests {
                 status("api, push", "text://unix:/a", 1, false, &[10, 20]),
             ]
         );
-    }
-
-    #[test]
-    fn many_pids_are_counted() {
-        assert_eq!(pids(&[]), "-");
-        assert_eq!(pids(&[1, 2]), "1, 2");
-        assert_eq!(pids(&[1, 2, 3, 4, 5, 6]), "1, 2, 3, 4 and 2 more");
     }
 }

@@ -1,6 +1,6 @@
 //! The verbs.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,9 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// How long a hive that has its pid file may take to make its control socket.
 const JUST_STARTING: Duration = Duration::from_secs(1);
+
+/// How often `status --watch` looks.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// The longest answer that is read, in bytes: the status of a hive with every slot taken.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -320,22 +323,40 @@ impl Args {
     }
 
     fn status(&self, identity: &Identity) -> Exit {
-        let pid = match self.find(identity) {
-            Ok(pid) => pid,
-            Err(exit) => return exit,
-        };
-        match ask::<Status>(
-            identity,
-            pid,
-            &Request::Status,
-            Some(Duration::from_secs(5)),
-        ) {
-            Ok(status) if self.json => match serde_json::to_string_pretty(&status) {
-                Ok(text) => say(&text),
-                Err(error) => complain(&self.name, &error),
-            },
-            Ok(status) => say(status.render().trim_end()),
-            Err(error) => complain(&self.name, &format!("cannot get the status: {error}")),
+        let mut before: Option<(Instant, Status)> = None;
+        loop {
+            let pid = match self.find(identity) {
+                Ok(pid) => pid,
+                Err(exit) => return exit,
+            };
+            let limit = Some(Duration::from_secs(5));
+            let mut status = match ask::<Status>(identity, pid, &Request::Status, limit) {
+                Ok(status) => status,
+                Err(error) => {
+                    return complain(&self.name, &format!("cannot get the status: {error}"));
+                }
+            };
+            let now = Instant::now();
+            if let Some((then, before)) = &before {
+                status.add_rates(before, now.saturating_duration_since(*then));
+            }
+            let text = match (self.json, self.watch) {
+                (true, true) => serde_json::to_string(&status),
+                (true, false) => serde_json::to_string_pretty(&status),
+                (false, _) => Ok(status.render().trim_end().to_owned()),
+            };
+            let text = match text {
+                Ok(text) => text,
+                Err(error) => return complain(&self.name, &error),
+            };
+            if !self.watch {
+                return say(&text);
+            }
+            if !show(&text, self.json) {
+                return Exit::SUCCESS;
+            }
+            before = Some((now, status));
+            std::thread::sleep(WATCH.saturating_sub(now.elapsed()));
         }
     }
 
@@ -439,6 +460,20 @@ fn ask<T: serde::de::DeserializeOwned>(
         ));
     }
     Ok(serde_json::from_str(&answer)?)
+}
+
+/// Shows what takes the place of what was shown before; false if nobody looks any more.
+fn show(text: &str, json: bool) -> bool {
+    let mut out = io::stdout();
+    let before = match (json, out.is_terminal()) {
+        (true, _) => "",
+        // Home, and clear to the end of the screen: ECMA-48, CUP and ED.
+        (false, true) => "\x1b[H\x1b[J",
+        (false, false) => "\n",
+    };
+    writeln!(out, "{before}{text}")
+        .and_then(|()| out.flush())
+        .is_ok()
 }
 
 fn say(text: &str) -> Exit {

@@ -30,10 +30,9 @@ impl Master {
             }
             return;
         }
-        let Ok(clock) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
+        let Some(now_ms) = monotonic_ms() else {
             return;
         };
-        let now_ms = u64::try_from(Duration::from(clock).as_millis()).unwrap_or(0);
         let mut stuck = Vec::new();
         for (id, process) in &mut self.processes {
             if matches!(
@@ -65,6 +64,12 @@ impl Master {
             self.kill(id);
         }
     }
+}
+
+/// The clock by which processes set their deadlines.
+pub(crate) fn monotonic_ms() -> Option<u64> {
+    let clock = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?;
+    u64::try_from(Duration::from(clock).as_millis()).ok()
 }
 
 /// The deadline that a process had missed at the last look.

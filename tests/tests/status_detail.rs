@@ -1,0 +1,170 @@
+//! The status in full: what each process is at, what it uses, how fast it works; at once, whatever the processes do.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use workhive_tests::text::TextClient;
+use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
+
+fn obeys(options: &[&str]) -> (Hive, Port) {
+    let port = Port::reserve();
+    let setup = Setup::new(program!("obeys")).options(["--text", &port.to_string()]);
+    (setup.options(options.iter().copied()).start(), port)
+}
+
+/// The row of a slot's ready process.
+fn row(status: &Value, slot: usize) -> Value {
+    let rows = status["workers"].as_array().expect("a list");
+    let mut rows = rows.iter().filter(|row| row["group"] == "obeys");
+    let found = rows.find(|row| row["slot"] == slot && row["state"] == "ready");
+    found.expect("a ready process").clone()
+}
+
+/// A connection to the process of a slot.
+fn client_of(port: &Port, slot: &str) -> TextClient {
+    eventually("a connection to the slot", || {
+        let mut client = TextClient::connect(port.addr());
+        client.ask("who").starts_with(slot).then_some(client)
+    })
+}
+
+#[test]
+fn a_row_tells_what_a_process_has_and_does() {
+    let (hive, port) = obeys(&["--count", "2"]);
+    let mut client = client_of(&port, "0");
+    client.ask("eat 50");
+    let row = eventually("the counters", || {
+        let row = row(&hive.status(), 0);
+        (row["connections"] == 1 && row["memory"].as_u64() > Some(50 << 20)).then_some(row)
+    });
+    for name in [
+        "pid",
+        "generation",
+        "age_ms",
+        "accepted",
+        "messages",
+        "bytes_read",
+        "bytes_written",
+        "send_failures",
+        "timers",
+        "restarts",
+        "recycled",
+    ] {
+        assert!(row[name].is_u64(), "{name}: {row:#}");
+    }
+    assert!(row["messages"].as_u64() >= Some(2) && row["bytes_read"].as_u64() >= Some(11));
+    assert!(row["last_exit"].is_null() && row["last_recycle"].is_null());
+    let text = hive.verb::<&str>("status", &[]).stdout;
+    for word in ["memory", "busy", "timers", "restarts"] {
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn a_process_at_work_is_seen_to_be_and_one_that_waits_is_not() {
+    let (mut hive, port) = obeys(&["--count", "2", "--stuck-after", "3"]);
+    hive.expect("is stuck and is killed");
+    client_of(&port, "0").send("spin");
+    let busy = eventually("the process is at it", || {
+        let row = row(&hive.status(), 0);
+        (row["busy_ms"].as_u64() > Some(100)).then_some(row)
+    });
+    let (at, left) = (busy["busy_ms"].as_i64(), busy["stuck_in_ms"].as_i64());
+    assert_eq!(at.zip(left).map(|(at, left)| at + left), Some(3000));
+    assert!(row(&hive.status(), 1)["busy_ms"].is_null());
+    hive.wait_for_line("is stuck and is killed");
+    let after = eventually("the next process", || {
+        let row = row(&hive.status(), 0);
+        (row["restarts"] == 1).then_some(row)
+    });
+    assert!(
+        after["last_exit"].to_string().contains("stuck"),
+        "{after:#}"
+    );
+}
+
+#[test]
+fn the_status_comes_at_once_with_one_process_stopped_and_one_spinning() {
+    let (hive, port) = obeys(&["--count", "3"]);
+    let mut client = client_of(&port, "1");
+    proc::signal(hive.slots()[0], Signal::SIGSTOP);
+    client.send("spin");
+    // The best of many: this machine may have other things to do.
+    let best = eventually("a quick answer", || {
+        let begin = Instant::now();
+        let mut stream = UnixStream::connect(hive.path("hive.sock")).expect("a control socket");
+        stream
+            .write_all(b"{\"command\":\"status\"}\n")
+            .expect("a peer");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let took = begin.elapsed();
+        let status: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!(status["workers"].as_array().map(Vec::len), Some(4));
+        (took < Duration::from_millis(10)).then_some(took)
+    });
+    assert!(best < Duration::from_millis(10));
+    proc::signal(hive.slots()[0], Signal::SIGCONT);
+    // It would take its time to end.
+    proc::signal(hive.slots()[1], Signal::SIGKILL);
+}
+
+#[test]
+fn who_stands_in_for_whom_is_told() {
+    let port = Port::reserve();
+    let setup = Setup::new(program!("obeys"));
+    let fail = setup.path("fail");
+    let setup = setup.options(["--count", "2", "--reuse-port", "--text", &port.to_string()]);
+    let mut hive = setup
+        .options(["--fail", fail.to_str().expect("a readable path")])
+        .start();
+    hive.expect("this slot is to stay down");
+    std::fs::write(&fail, "1").expect("a file");
+    proc::signal(hive.slots()[1], Signal::SIGKILL);
+    hive.wait_for_line("obeys[1]: obeys[0] accepts for it");
+    assert_eq!(
+        row(&hive.status(), 0)["stands_in_for"],
+        serde_json::json!(["obeys[1]"])
+    );
+}
+
+#[test]
+fn watching_shows_rates_and_ends_with_the_hive() {
+    let (mut hive, port) = obeys(&[]);
+    let mut command = hive.setup().verb_command("status", &["--watch", "--json"]);
+    let mut watch = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a program");
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut client = TextClient::connect(port.addr());
+    let mut looks = 0;
+    loop {
+        for _ in 0..100 {
+            client.ask("who");
+        }
+        let line = lines.next().expect("a line").expect("text");
+        let status: Value = serde_json::from_str(&line).expect("JSON");
+        looks += 1;
+        assert_eq!(
+            status["workers"][0]["rates"].is_null(),
+            looks == 1,
+            "{line}"
+        );
+        if status["workers"][0]["rates"]["messages"].as_u64() > Some(0) {
+            break;
+        }
+        assert!(looks < 30, "no message is counted");
+    }
+    hive.stop();
+    let rest = lines.count();
+    assert!(rest < 5, "{rest} lines after the end");
+    let ended = watch.wait().expect("a child can be waited for");
+    // Not running, or gone in the middle of an answer.
+    assert!(matches!(ended.code(), Some(1 | 3)), "{ended}");
+}
