@@ -25,15 +25,17 @@ pub(crate) enum Verb {
     Reload,
     Scale,
     Status,
+    Connections,
 }
 
-pub(crate) const VERBS: [(&str, Verb); 6] = [
+pub(crate) const VERBS: [(&str, Verb); 7] = [
     ("start", Verb::Start),
     ("stop", Verb::Stop),
     ("restart", Verb::Restart),
     ("reload", Verb::Reload),
     ("scale", Verb::Scale),
     ("status", Verb::Status),
+    ("connections", Verb::Connections),
 ];
 
 /// Which of the standard options go with which verbs; the rest go with all.
@@ -52,7 +54,7 @@ const ONLY_WITH: [(&str, &[Verb]); 16] = [
     ("user", &[Verb::Start, Verb::Restart]),
     ("group", &[Verb::Start, Verb::Restart]),
     ("graceful", &[Verb::Stop, Verb::Restart]),
-    ("json", &[Verb::Status]),
+    ("json", &[Verb::Status, Verb::Connections]),
     ("watch", &[Verb::Status]),
 ];
 
@@ -64,8 +66,8 @@ becomes ready in 5 attempts.
 
 Exit codes: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no sense; 3 not running.";
 
-/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload`, `scale` and
-/// `status` with their options, and options of the program's own.
+/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload`, `scale`,
+/// `status` and `connections` with their options, and options of the program's own.
 ///
 /// ```
 /// let args = workhive::Cli::new("push")

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -20,6 +20,9 @@ pub(crate) type ClientId = usize;
 
 /// Most clients at a time.
 const MAX_CLIENTS: usize = 32;
+
+/// With so many bytes on their way to a client, no more are asked for.
+const ROOM: usize = 64 * 1024;
 
 /// How long a client may take to say what it wants, and to take the answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +41,8 @@ struct Client {
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
+    /// When it last took something.
+    took: Instant,
     state: State,
 }
 
@@ -46,6 +51,8 @@ enum State {
     Reading,
     /// Its request takes time; it may wait for the answer as long as that takes.
     Waiting,
+    /// The answer comes in pieces.
+    Streaming,
     Writing,
 }
 
@@ -54,6 +61,8 @@ enum State {
 pub(crate) enum Progress {
     Nothing,
     Asks(Request),
+    /// It has taken what there was of an answer that comes in pieces.
+    Took,
 }
 
 impl ControlServer {
@@ -115,6 +124,7 @@ impl ControlServer {
                 input: Vec::new(),
                 output: Vec::new(),
                 written: 0,
+                took: Instant::now(),
                 state: State::Reading,
             };
             self.clients.insert(id, client);
@@ -131,8 +141,11 @@ impl ControlServer {
             State::Reading => client.read(),
             // Only to learn of its end.
             State::Waiting => client.read().map(|_| None),
-            State::Writing => client.write().map(|()| None),
+            State::Writing | State::Streaming => client.write().map(|()| None),
         };
+        if client.state == State::Streaming && went.is_ok() {
+            return Progress::Took;
+        }
         match went {
             Ok(Some(line)) => {
                 client.state = State::Waiting;
@@ -168,15 +181,64 @@ impl ControlServer {
         }
     }
 
-    /// The client's time is up, unless it waits for something that takes time.
-    pub(crate) fn expire(&mut self, registry: &Registry, id: ClientId) {
-        if self
-            .clients
-            .get(&id)
-            .is_some_and(|client| client.state != State::Waiting)
-        {
+    /// One piece of an answer that comes in pieces; each is a line.
+    pub(crate) fn stream(
+        &mut self,
+        registry: &Registry,
+        id: ClientId,
+        piece: &impl serde::Serialize,
+    ) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if client.state != State::Streaming {
+            client.state = State::Streaming;
+            client.took = Instant::now();
+        }
+        let piece = serde_json::to_vec(piece).unwrap_or_default();
+        client.output.extend_from_slice(&piece);
+        client.output.push(b'\n');
+        if client.write().is_err() {
             self.close(registry, id);
         }
+    }
+
+    /// The last piece.
+    pub(crate) fn finish(
+        &mut self,
+        registry: &Registry,
+        id: ClientId,
+        piece: &impl serde::Serialize,
+    ) {
+        self.stream(registry, id, piece);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.state = State::Writing;
+            if client.write().is_err() {
+                self.close(registry, id);
+            }
+        }
+    }
+
+    /// Whether the client has taken most of what it was sent; none if it is gone.
+    pub(crate) fn has_room(&self, id: ClientId) -> Option<bool> {
+        let client = self.clients.get(&id)?;
+        Some(client.output.len() - client.written < ROOM)
+    }
+
+    /// The client's time is up, unless it waits for something that takes time, or has taken something meanwhile. True if
+    /// it is to be looked at again.
+    pub(crate) fn expire(&mut self, registry: &Registry, id: ClientId) -> bool {
+        let Some(client) = self.clients.get(&id) else {
+            return false;
+        };
+        match client.state {
+            State::Waiting => return false,
+            State::Streaming if client.output.is_empty() || client.took.elapsed() < PATIENCE => {
+                return true;
+            }
+            _ => self.close(registry, id),
+        }
+        false
     }
 
     fn close(&mut self, registry: &Registry, id: ClientId) {
@@ -212,15 +274,23 @@ impl Client {
         }
     }
 
-    /// Writes what it takes. An error also means that it has everything.
+    /// Writes what it takes. An error also means that it has everything, and that nothing more comes.
     fn write(&mut self) -> io::Result<()> {
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
-                Ok(length) => self.written += length,
+                Ok(length) => {
+                    self.written += length;
+                    self.took = Instant::now();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.state == State::Streaming {
+            self.output.clear();
+            self.written = 0;
+            return Ok(());
         }
         Err(io::ErrorKind::UnexpectedEof.into())
     }
@@ -322,6 +392,41 @@ mod tests {
         assert_eq!(fixture.server.clients.len(), 1);
         fixture.server.expire(fixture.poll.registry(), 20);
         assert!(fixture.server.clients.is_empty());
+    }
+
+    #[test]
+    fn an_answer_may_come_in_pieces_and_waits_for_who_takes_it() {
+        let mut fixture = fixture();
+        let mut stream = fixture.connect(20);
+        stream
+            .write_all(b"{\"command\":\"connections\"}\n")
+            .unwrap();
+        assert!(matches!(
+            fixture.advance(20),
+            Progress::Asks(Request::Connections)
+        ));
+        let piece = "x".repeat(10_000);
+        let mut pieces = 0;
+        while fixture.server.has_room(20) == Some(true) {
+            fixture.server.stream(fixture.poll.registry(), 20, &piece);
+            pieces += 1;
+            assert!(pieces < 10_000);
+        }
+        assert!(fixture.server.expire(fixture.poll.registry(), 20));
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        for left in (0..pieces).rev() {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+            assert_eq!(line.len(), piece.len() + 3);
+            assert!(matches!(fixture.advance(20), Progress::Took), "{left}");
+        }
+        fixture.server.finish(fixture.poll.registry(), 20, &true);
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "true\n");
+        assert_eq!(reader.read_line(&mut line).unwrap(), 0);
+        assert_eq!(fixture.server.has_room(20), None);
     }
 
     #[test]

@@ -167,7 +167,11 @@ impl Master {
                 self.request_reload(None);
             }
             ToMaster::RequestRouter => self.on_request_router(id),
-            ToMaster::Connections { id, .. } => log::debug!("connections nobody asked for: {id}"),
+            ToMaster::Connections {
+                id: request,
+                rows,
+                next,
+            } => self.on_connections(id, request, rows, next),
         }
     }
 
@@ -355,6 +359,7 @@ impl Master {
         }
         while self.on_one_message(id) {}
         self.borrower_left(id, None);
+        self.unlist(id);
         let Some(mut process) = self.processes.remove(&id) else {
             return;
         };

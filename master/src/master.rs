@@ -18,6 +18,7 @@ use workhive_ipc::StatsPage;
 
 use crate::backoff::random;
 use crate::child::ChildSeed;
+use crate::connections::Listings;
 use crate::control::{ClientId, ControlServer};
 use crate::daemon::Word;
 use crate::error::StartError;
@@ -64,6 +65,8 @@ pub(crate) enum Timer {
     Resend(ProcessId),
     /// Time to try again to make a stream between the process and the router.
     Connect(ProcessId),
+    /// A process has had its time to say which connections it has.
+    Listing(ClientId),
     /// Time to look for stuck processes.
     Watch,
 }
@@ -122,6 +125,7 @@ pub(crate) struct Master {
     pub(crate) orders: VecDeque<Order>,
     pub(crate) reload: Reload,
     pub(crate) scaling: Scaling,
+    pub(crate) listings: Listings,
     pub(crate) mood: Mood,
     pub(crate) next_id: usize,
     pub(crate) epoch: u32,
@@ -219,6 +223,7 @@ impl Master {
             orders,
             reload: Reload::default(),
             scaling: Scaling::default(),
+            listings: Listings::default(),
             mood: Mood::Starting,
             next_id: FIRST_ID,
             // The upper half of the number is as good as the lower one.
@@ -344,7 +349,8 @@ impl Master {
             }),
             Timer::Boot(id) => self.on_boot_timeout(id),
             Timer::Kill(id) => self.on_kill_timeout(id),
-            Timer::Client(id) => self.control.expire(self.poll.registry(), id),
+            Timer::Client(id) => self.on_client_timeout(id),
+            Timer::Listing(client) => self.on_listing_timeout(client),
             Timer::Resend(id) => self.resend(id),
             Timer::Connect(id) => self.connect(id),
             Timer::Watch => {

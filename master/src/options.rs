@@ -84,7 +84,7 @@ pub(crate) fn standard() -> Vec<Arg> {
             "off", "error", "warn", "info", "debug", "trace",
         ]))
         .hide_possible_values(true),
-        flag("json", None, "status: as JSON"),
+        flag("json", None, "status, connections: as JSON"),
         flag(
             "watch",
             None,

@@ -13,6 +13,8 @@ pub(crate) enum Request {
     Status,
     /// Answered by a [`Reply`] when the reload is over.
     Reload,
+    /// Answered by [`ListingPart`]s, one a line.
+    Connections,
     /// Answered by a [`Reply`] when the group has so many processes.
     Scale {
         /// The only one, if none is named.
@@ -120,6 +122,53 @@ pub(crate) struct WorkerStatus {
     /// With `--watch`, since the last look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rates: Option<Rates>,
+}
+
+/// A piece of the list of connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ListingPart {
+    Connections(Vec<ConnectionStatus>),
+    /// A process that did not answer in time.
+    Silent(ProcessStatus),
+    /// That was all.
+    Done(bool),
+}
+
+/// One connection. The fields are an interface: scripts read them by `connections --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConnectionStatus {
+    pub(crate) pid: u32,
+    pub(crate) group: String,
+    pub(crate) slot: u16,
+    /// By which it can be pushed to.
+    pub(crate) id: String,
+    /// `tcp` or `unix`.
+    pub(crate) transport: String,
+    pub(crate) protocol: String,
+    /// Bytes received and not decoded yet.
+    pub(crate) unread: u64,
+    /// Bytes that wait to be sent.
+    pub(crate) unsent: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) messages: u64,
+    /// Since when the peer has said nothing that counts.
+    pub(crate) idle_ms: u64,
+    /// `open`, `goodbye`, `ending` or `lingering`; with `paused` or `blocked` behind it.
+    pub(crate) state: String,
+    pub(crate) local: String,
+    pub(crate) remote: String,
+    /// The first, if it has any.
+    pub(crate) uid: Option<String>,
+}
+
+/// Which process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessStatus {
+    pub(crate) pid: u32,
+    pub(crate) group: String,
+    pub(crate) slot: u16,
 }
 
 /// By how much counters grow in a second.

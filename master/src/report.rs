@@ -41,11 +41,20 @@ impl Master {
             Progress::Asks(Request::Scale { group, count }) => {
                 self.request_scale(group.as_deref(), count, id);
             }
+            Progress::Asks(Request::Connections) => self.start_listing(id),
+            Progress::Took => self.go_on_listing(id),
             Progress::Asks(Request::Status) => {
                 let status = self.status();
                 self.control.answer(self.poll.registry(), id, &status);
                 self.timers.at(Instant::now() + PATIENCE, Timer::Client(id));
             }
+        }
+    }
+
+    /// A client has had its time; unless it waits for us, or takes what it gets.
+    pub(crate) fn on_client_timeout(&mut self, id: ClientId) {
+        if self.control.expire(self.poll.registry(), id) {
+            self.timers.at(Instant::now() + PATIENCE, Timer::Client(id));
         }
     }
 

@@ -19,9 +19,10 @@ use crate::daemon::{Side, daemonize};
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::listeners::GroupListeners;
+use crate::listing::Listing;
 use crate::master::{Master, Outcome, Setup};
 use crate::pidfile::{PidFile, Taken, holder};
-use crate::protocol::{Reply, Request, Status};
+use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
 use crate::slot::Running;
 use crate::{Cli, Exit, Group, UsageError, child, count, group, logger, sys};
@@ -137,6 +138,7 @@ impl Args {
                 None => UsageError::new("scale to how many? scale N, or scale GROUP=N").report(),
             },
             Verb::Status => self.status(&identity),
+            Verb::Connections => self.connections(&identity),
         }
     }
 
@@ -360,6 +362,24 @@ impl Args {
         }
     }
 
+    fn connections(&self, identity: &Identity) -> Exit {
+        let pid = match self.find(identity) {
+            Ok(pid) => pid,
+            Err(exit) => return exit,
+        };
+        let limit = Some(Duration::from_secs(10));
+        let mut listing = Listing::new(self.json);
+        let told = ask_all(identity, pid, &Request::Connections, limit, |part| {
+            listing.add(part)
+        });
+        match told {
+            Ok(()) => Exit::SUCCESS,
+            // A reader that has seen enough is no failure.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::SUCCESS,
+            Err(error) => complain(&self.name, &format!("cannot get the connections: {error}")),
+        }
+    }
+
     fn find(&self, identity: &Identity) -> Result<u32, Exit> {
         find(&self.name, identity, self.pid_file.is_some())
     }
@@ -445,21 +465,60 @@ fn ask<T: serde::de::DeserializeOwned>(
     request: &Request,
     limit: Option<Duration>,
 ) -> io::Result<T> {
+    let stream = request_of(identity, pid, request, limit)?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(too_early());
+    }
+    Ok(serde_json::from_str(&answer)?)
+}
+
+/// One request to a running hive whose answer comes in pieces. `limit` is for each of them.
+fn ask_all(
+    identity: &Identity,
+    pid: u32,
+    request: &Request,
+    limit: Option<Duration>,
+    mut each: impl FnMut(ListingPart) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut stream = BufReader::new(request_of(identity, pid, request, limit)?);
+    loop {
+        let mut line = String::new();
+        stream.by_ref().take(MAX_ANSWER).read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(too_early());
+        }
+        let part = serde_json::from_str(&line)?;
+        let done = matches!(part, ListingPart::Done(_));
+        each(part)?;
+        if done {
+            return Ok(());
+        }
+    }
+}
+
+/// Puts a question.
+fn request_of(
+    identity: &Identity,
+    pid: u32,
+    request: &Request,
+    limit: Option<Duration>,
+) -> io::Result<UnixStream> {
     let mut stream = connect(identity, pid)?;
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut answer)?;
-    if answer.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the hive ended before it answered",
-        ));
-    }
-    Ok(serde_json::from_str(&answer)?)
+    Ok(stream)
+}
+
+fn too_early() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the hive ended before it had answered",
+    )
 }
 
 /// Shows what takes the place of what was shown before; false if nobody looks any more.

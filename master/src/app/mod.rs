@@ -15,7 +15,7 @@ Usage: workhive push [VERB] [OPTIONS]               push messages to WebSocket c
        workhive echo [VERB] SCHEME://ADDR [OPTIONS] answer with what was sent; for measuring and for test suites
        workhive --version
 
-VERB is start (when none is given), stop, restart, reload, scale or status. `workhive push --help` and
+VERB is start (when none is given), stop, restart, reload, scale, status or connections. `workhive push --help` and
 `workhive echo --help` list the options.
 ";
 
