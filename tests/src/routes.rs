@@ -56,10 +56,15 @@ impl Routes {
     pub fn member(&self, slot: usize) -> Member {
         let slot = slot % self.count;
         // The kernel chooses the process, by a hash of the client's port among other things.
-        (0..TRIES)
-            .map(|_| Member::connect(WsClient::connect(self.ws.addr())))
-            .find(|member| member.slot == slot)
-            .expect("a connection to the right process")
+        for _ in 0..TRIES {
+            let member = Member::connect(WsClient::connect(self.ws.addr()));
+            if member.slot == slot {
+                return member;
+            }
+            // It has left when this returns, and is in nobody's way.
+            member.close();
+        }
+        panic!("no connection to the process of slot {slot}");
     }
 
     /// A member with a uid that is in force.

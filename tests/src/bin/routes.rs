@@ -85,6 +85,8 @@ fn main() -> Exit {
         .reuse_port(true)
         .max_uids(max_uids)
         .max_rooms(max_rooms)
+        // A ping would move on what has got stuck, and hide it from the tests.
+        .configure(|websocket| websocket.ping_interval = None)
         .state(|_place| Ok(State::default()))
         .on_uid_online(|worker, uid| presence(worker, uid, "online"))
         .on_uid_offline(|worker, uid| presence(worker, uid, "offline"))
