@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use log::LevelFilter;
 
 use crate::Exit;
+use crate::config::Config;
 use crate::count::Count;
 use crate::options::{for_groups, standard};
 use crate::settings::GroupSettings;
@@ -26,9 +27,11 @@ pub(crate) enum Verb {
     Scale,
     Status,
     Connections,
+    Check,
+    ShowConfig,
 }
 
-pub(crate) const VERBS: [(&str, Verb); 7] = [
+pub(crate) const VERBS: [(&str, Verb); 9] = [
     ("start", Verb::Start),
     ("stop", Verb::Stop),
     ("restart", Verb::Restart),
@@ -36,23 +39,28 @@ pub(crate) const VERBS: [(&str, Verb); 7] = [
     ("scale", Verb::Scale),
     ("status", Verb::Status),
     ("connections", Verb::Connections),
+    ("check", Verb::Check),
+    ("show-config", Verb::ShowConfig),
 ];
+
+/// Verbs that need to know what the hive is made of.
+const DEFINED: &[Verb] = &[Verb::Start, Verb::Restart, Verb::Check, Verb::ShowConfig];
 
 /// Which of the standard options go with which verbs; the rest go with all.
 const ONLY_WITH: [(&str, &[Verb]); 16] = [
     ("to", &[Verb::Scale]),
-    ("daemon", &[Verb::Start, Verb::Restart]),
-    ("count", &[Verb::Start, Verb::Restart]),
-    ("log-file", &[Verb::Start, Verb::Restart]),
-    ("log-level", &[Verb::Start, Verb::Restart]),
-    ("drain", &[Verb::Start, Verb::Restart]),
-    ("boot-timeout", &[Verb::Start, Verb::Restart]),
-    ("stuck-after", &[Verb::Start, Verb::Restart]),
-    ("max-requests", &[Verb::Start, Verb::Restart]),
-    ("max-lifetime", &[Verb::Start, Verb::Restart]),
-    ("max-memory", &[Verb::Start, Verb::Restart]),
-    ("user", &[Verb::Start, Verb::Restart]),
-    ("group", &[Verb::Start, Verb::Restart]),
+    ("daemon", DEFINED),
+    ("count", DEFINED),
+    ("log-file", DEFINED),
+    ("log-level", DEFINED),
+    ("drain", DEFINED),
+    ("boot-timeout", DEFINED),
+    ("stuck-after", DEFINED),
+    ("max-requests", DEFINED),
+    ("max-lifetime", DEFINED),
+    ("max-memory", DEFINED),
+    ("user", DEFINED),
+    ("group", DEFINED),
     ("graceful", &[Verb::Stop, Verb::Restart]),
     ("json", &[Verb::Status, Verb::Connections]),
     ("watch", &[Verb::Status]),
@@ -67,7 +75,7 @@ becomes ready in 5 attempts.
 Exit codes: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no sense; 3 not running.";
 
 /// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload`, `scale`,
-/// `status` and `connections` with their options, and options of the program's own.
+/// `status`, `connections`, `check` and `show-config` with their options, and options of the program's own.
 ///
 /// ```
 /// let args = workhive::Cli::new("push")
@@ -270,10 +278,19 @@ impl Cli {
                 values.insert(own.name.clone(), text(&own.name).unwrap_or_default());
             }
         }
+        let config = match path("config") {
+            Some(path) => Config::load(&path).map_err(UsageError::new)?,
+            None => Config::default(),
+        };
+        let given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let level = match &config.hive.log_level {
+            Some(level) if !given("log-level") => Some(level.clone()),
+            _ => text("log-level"),
+        };
         Ok(Args {
             name: self.name,
             verb,
-            daemon: matches.get_flag("daemon"),
+            daemon: matches.get_flag("daemon") || config.hive.daemon == Some(true),
             graceful: matches.get_flag("graceful"),
             json: matches.get_flag("json"),
             watch: matches.get_flag("watch"),
@@ -283,12 +300,13 @@ impl Cli {
                 .cloned()
                 .collect(),
             scale: matches.get_one("to").cloned(),
-            pid_file: path("pid-file"),
-            log_file: path("log-file"),
-            log_level: text("log-level")
+            pid_file: path("pid-file").or_else(|| config.hive.pid_file.clone()),
+            log_file: path("log-file").or_else(|| config.hive.log_file.clone()),
+            log_level: level
                 .and_then(|level| LevelFilter::from_str(&level).ok())
                 .unwrap_or(LevelFilter::Info),
             settings: GroupSettings {
+                count: None,
                 drain: matches.get_one("drain").copied(),
                 boot_timeout: matches.get_one("boot-timeout").copied(),
                 stuck_after: matches.get_one("stuck-after").copied(),
@@ -298,6 +316,7 @@ impl Cli {
                 user: text("user"),
                 group: text("group"),
             },
+            config,
             flags,
             values,
         })
@@ -329,6 +348,7 @@ pub struct Args {
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
     pub(crate) settings: GroupSettings,
+    pub(crate) config: Config,
     flags: BTreeMap<String, bool>,
     values: BTreeMap<String, String>,
 }
@@ -367,9 +387,10 @@ impl Args {
         self.values.get(name).map_or("", String::as_str)
     }
 
-    /// True if a hive is to be started: the other verbs only have to find one.
+    /// True if it matters what the hive is made of, above all because it is to be started: the other verbs only have to
+    /// find one.
     pub(crate) fn starts(&self) -> bool {
-        matches!(self.verb, Verb::Start | Verb::Restart)
+        DEFINED.contains(&self.verb)
     }
 
     pub(crate) fn pid_file(&self) -> Option<&Path> {

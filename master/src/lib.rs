@@ -587,6 +587,7 @@ mod backoff;
 mod child;
 mod cli;
 mod clock;
+mod config;
 mod connections;
 mod control;
 mod count;

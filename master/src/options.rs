@@ -55,6 +55,13 @@ pub(crate) fn standard() -> Vec<Arg> {
             "stop, restart: let the processes finish what they have in hand",
         ),
         option(
+            "config",
+            "FILE",
+            "A file in TOML with what these options say; those that are given here win. Other verbs than start want it \
+             too if it names the pid file",
+        )
+        .value_parser(clap::value_parser!(PathBuf)),
+        option(
             "count",
             "N",
             "start: processes of every group, or group=N for one; may be repeated",

@@ -12,6 +12,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
 use crate::cli::{Args, Verb};
+use crate::config::HiveSettings;
 use crate::control::ControlServer;
 use crate::count::Count;
 use crate::credentials::Credentials;
@@ -25,7 +26,7 @@ use crate::pidfile::{PidFile, Taken, holder};
 use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
 use crate::slot::Running;
-use crate::{Cli, Exit, Group, UsageError, child, count, group, logger, sys};
+use crate::{Cli, Exit, Group, UsageError, child, config, count, group, logger, sys};
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
 const USUAL_STOP: Duration = Duration::from_secs(13);
@@ -99,6 +100,10 @@ impl Args {
     {
         let mut groups: Vec<Group> = groups.into_iter().map(Into::into).collect();
         if self.starts() {
+            groups = match self.config.apply(groups) {
+                Ok(groups) => groups,
+                Err(reason) => return UsageError::new(reason).report(),
+            };
             groups = match count::apply(&self.counts, groups) {
                 Ok(groups) => groups
                     .into_iter()
@@ -139,16 +144,52 @@ impl Args {
             },
             Verb::Status => self.status(&identity),
             Verb::Connections => self.connections(&identity),
+            Verb::Check => self.check(&groups),
+            Verb::ShowConfig => self.show_config(&identity, &groups),
+        }
+    }
+
+    /// Says whether a start would make sense, as far as that can be known without one.
+    fn check(&self, groups: &[Group]) -> Exit {
+        for group in groups {
+            if let Err(error) = Credentials::of(group) {
+                return complain(&self.name, &error);
+            }
+        }
+        let all: usize = groups.iter().map(|group| usize::from(group.count)).sum();
+        say(&format!(
+            "{}: makes sense, {}",
+            self.name,
+            crate::slot::processes(all)
+        ))
+    }
+
+    /// Prints what a start would go by, wherever it comes from.
+    fn show_config(&self, identity: &Identity, groups: &[Group]) -> Exit {
+        let hive = HiveSettings {
+            daemon: Some(self.daemon),
+            pid_file: Some(identity.pid_file.clone()),
+            log_file: self.log_file(identity),
+            log_level: Some(self.log_level.as_str().to_lowercase()),
+        };
+        match config::show(hive, groups) {
+            Ok(text) => say(text.trim_end()),
+            Err(error) => complain(&self.name, &error),
+        }
+    }
+
+    /// Where is logged; none for standard error.
+    fn log_file(&self, identity: &Identity) -> Option<PathBuf> {
+        match &self.log_file {
+            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            // A daemon has nowhere else to log.
+            None => self.daemon.then(|| identity.log_file.clone()),
         }
     }
 
     fn start(&self, identity: Identity, groups: Vec<Group>) -> Exit {
         let identity = identity.absolute();
-        let log_file = match &self.log_file {
-            Some(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-            // A daemon has nowhere else to log.
-            None => self.daemon.then(|| identity.log_file.clone()),
-        };
+        let log_file = self.log_file(&identity);
         let mut word = None;
         if self.daemon {
             // What can be known before is said here, where there is still a terminal.

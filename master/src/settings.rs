@@ -2,16 +2,38 @@
 
 use std::time::Duration;
 
-use crate::Group;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Settings of a group, each only if it was given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+use crate::Group;
+use crate::group::MAX_COUNT;
+
+/// Settings of a group, each only if it was given. As they stand in a configuration file, times are numbers of seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct GroupSettings {
+    #[serde(deserialize_with = "read::count")]
+    pub(crate) count: Option<usize>,
+    #[serde(deserialize_with = "read::seconds", serialize_with = "write_seconds")]
     pub(crate) drain: Option<Duration>,
+    #[serde(
+        deserialize_with = "read::some_seconds",
+        serialize_with = "write_seconds"
+    )]
     pub(crate) boot_timeout: Option<Duration>,
+    #[serde(
+        deserialize_with = "read::some_seconds",
+        serialize_with = "write_seconds"
+    )]
     pub(crate) stuck_after: Option<Duration>,
+    #[serde(deserialize_with = "read::some")]
     pub(crate) max_requests: Option<u64>,
+    #[serde(
+        deserialize_with = "read::many_seconds",
+        serialize_with = "write_seconds"
+    )]
     pub(crate) max_lifetime: Option<Duration>,
+    /// In bytes.
+    #[serde(deserialize_with = "read::size")]
     pub(crate) max_memory: Option<u64>,
     pub(crate) user: Option<String>,
     /// The Unix group.
@@ -21,6 +43,9 @@ pub(crate) struct GroupSettings {
 impl GroupSettings {
     /// A group as these settings want it.
     pub(crate) fn apply(&self, mut group: Group) -> Group {
+        if let Some(count) = self.count {
+            group = group.count(count);
+        }
         if let Some(window) = self.drain {
             group = group.drain(window);
         }
@@ -47,6 +72,96 @@ impl GroupSettings {
         }
         group
     }
+}
+
+impl From<&Group> for GroupSettings {
+    /// What a group has, whoever has set it.
+    fn from(group: &Group) -> Self {
+        Self {
+            count: Some(usize::from(group.count)),
+            drain: Some(group.drain),
+            boot_timeout: Some(group.boot_timeout),
+            stuck_after: Some(group.stuck_after),
+            max_requests: group.max_requests,
+            max_lifetime: group.max_lifetime,
+            max_memory: group.max_memory,
+            user: group.uid_name.clone(),
+            group: group.gid_name.clone(),
+        }
+    }
+}
+
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
+fn write_seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(to)
+}
+
+/// What is written in a file is read as if it stood on the command line: numbers, or text.
+mod read {
+    use serde::de::Error;
+
+    use super::{Deserialize, Deserializer, Duration};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Integer(i64),
+        Float(f64),
+        Text(String),
+    }
+
+    fn word<'d, D: Deserializer<'d>, T>(
+        from: D,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, D::Error> {
+        let text = match Word::deserialize(from) {
+            Ok(Word::Integer(number)) => number.to_string(),
+            Ok(Word::Float(number)) => number.to_string(),
+            Ok(Word::Text(text)) => text,
+            Err(_) => return Err(D::Error::custom("it must be a number")),
+        };
+        parse(&text).map(Some).map_err(D::Error::custom)
+    }
+
+    pub(super) fn count<'d, D: Deserializer<'d>>(from: D) -> Result<Option<usize>, D::Error> {
+        word(from, super::count)
+    }
+
+    pub(super) fn seconds<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Duration>, D::Error> {
+        word(from, super::seconds)
+    }
+
+    pub(super) fn some_seconds<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        word(from, super::some_seconds)
+    }
+
+    pub(super) fn many_seconds<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        word(from, super::many_seconds)
+    }
+
+    pub(super) fn some<'d, D: Deserializer<'d>>(from: D) -> Result<Option<u64>, D::Error> {
+        word(from, super::some)
+    }
+
+    pub(super) fn size<'d, D: Deserializer<'d>>(from: D) -> Result<Option<u64>, D::Error> {
+        word(from, super::size)
+    }
+}
+
+/// A number of processes.
+fn count(text: &str) -> Result<usize, String> {
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count| (1..=MAX_COUNT).contains(count));
+    count.ok_or_else(|| format!("it must be 1 to {MAX_COUNT}"))
 }
 
 /// A time in seconds, with or without a fraction, a day at most.

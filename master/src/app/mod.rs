@@ -15,8 +15,8 @@ Usage: workhive push [VERB] [OPTIONS]               push messages to WebSocket c
        workhive echo [VERB] SCHEME://ADDR [OPTIONS] answer with what was sent; for measuring and for test suites
        workhive --version
 
-VERB is start (when none is given), stop, restart, reload, scale, status or connections. `workhive push --help` and
-`workhive echo --help` list the options.
+VERB is start (when none is given), stop, restart, reload, scale, status, connections, check or show-config.
+`workhive push --help` and `workhive echo --help` list the options.
 ";
 
 /// Runs the `workhive` binary with these arguments, of which the first is the program's name.
