@@ -118,12 +118,12 @@ impl Master {
         if self.is_stopping() || !self.groups[at.group].slots[usize::from(at.slot)].down {
             return;
         }
-        for (address, socket) in self.lendable(at) {
+        for (address, socket, of_group) in self.lendable(at) {
             if self.loans.has(at, &address) {
                 continue;
             }
-            let Some(to) = self.lender(at) else {
-                return;
+            let Some(to) = self.borrower(at, (!of_group).then_some(&*address)) else {
+                continue;
             };
             let id = self.loans.add(at, address.clone(), to);
             let sibling = self.processes[&to].slot;
@@ -139,17 +139,18 @@ impl Master {
         }
     }
 
-    /// The sockets of a slot that no other process accepts from, by their addresses.
-    fn lendable(&self, at: SlotId) -> Vec<(String, OwnedFd)> {
+    /// The sockets of a slot that no other process accepts from, by their addresses; true for that of the whole group.
+    fn lendable(&self, at: SlotId) -> Vec<(String, OwnedFd, bool)> {
         let running = &self.groups[at.group];
         let own = match running.listeners.own_of_slot(at.slot) {
             Some(inherited) => inherited.map(|inherited| {
                 let address = inherited.address.to_string();
-                Some((address, inherited.socket))
+                Some((address, inherited.socket, true))
             }),
             None => Ok(None),
         };
         let kept = running.slots[usize::from(at.slot)].kept.lendable();
+        let kept = kept.map(|kept| kept.map(|(address, socket)| (address, socket, false)));
         let all = own.transpose().into_iter().chain(kept);
         all.filter_map(|socket| {
             socket
@@ -159,15 +160,19 @@ impl Master {
         .collect()
     }
 
-    /// A sibling that accepts, the one with the fewest borrowed sockets.
-    fn lender(&self, at: SlotId) -> Option<ProcessId> {
+    /// A sibling that accepts, and has opened a listener at this address if it takes one; the one with the fewest
+    /// borrowed sockets.
+    fn borrower(&self, at: SlotId, opened: Option<&str>) -> Option<ProcessId> {
         let slots = (0..).zip(&self.groups[at.group].slots);
         let works = slots.filter(|(slot, sibling)| *slot != at.slot && !sibling.down);
         let mut found: Vec<ProcessId> = works
             .filter_map(|(_, sibling)| sibling.current)
             .filter(|id| {
                 self.processes.get(id).is_some_and(|process| {
-                    process.phase == Phase::Ready && process.link.is_some() && !process.has_ended()
+                    process.phase == Phase::Ready
+                        && process.link.is_some()
+                        && opened.is_none_or(|address| process.listening.contains_key(address))
+                        && !process.has_ended()
                 })
             })
             .collect();
