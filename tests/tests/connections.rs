@@ -105,7 +105,6 @@ fn every_connection_is_listed_with_what_is_known_of_it() {
 }
 
 #[test]
-#[ignore = "a page of a worker is larger than a message of the link may be"]
 fn more_than_fits_one_message_comes_page_by_page() {
     let (hive, port) = obeys(&["--count", "2"]);
     let _clients = connect(&port, 400);

@@ -180,7 +180,8 @@ impl Core {
         }
         self.next_seq += 1;
         if entry.limits.routed {
-            self.routing.side.agent().open(key);
+            let max_rooms = entry.limits.max_rooms;
+            self.routing.side.agent().open_with(key, max_rooms);
         }
         self.entries.insert(entry);
         self.counters.connections += 1;

@@ -126,7 +126,7 @@ pub(crate) struct Limits {
     /// Uids that it may have.
     pub(crate) max_uids: usize,
     /// Rooms in which it may be.
-    pub(crate) max_rooms: usize,
+    pub(crate) max_rooms: u16,
 }
 
 /// Bits of [`Entry::flags`].

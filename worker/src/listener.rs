@@ -210,7 +210,7 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
 
     /// In how many rooms a connection may be; 128 unless set. Up to 65,535.
     pub fn max_rooms(mut self, rooms: u16) -> Self {
-        self.limits.max_rooms = usize::from(rooms);
+        self.limits.max_rooms = rooms;
         self
     }
 

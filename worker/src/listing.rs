@@ -10,8 +10,8 @@ use crate::entry::{Entry, Key, Peer, Phase, flag};
 /// About how many bytes of rows one page may have: it goes in one message.
 const PAGE: usize = 12 * 1024;
 
-/// Most rows of one page.
-const ROWS: usize = 128;
+/// Most rows of one page: in memory they take more than on the wire, and the other side limits both.
+const ROWS: usize = 64;
 
 /// Longest uid in a row, in characters.
 const UID: usize = 64;

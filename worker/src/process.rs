@@ -85,7 +85,7 @@ impl<'a, S: 'static> Process<'a, S> {
         self.place().slot()
     }
 
-    /// How many processes the group has.
+    /// How many processes the group had when this one was started; it may have been scaled since.
     pub fn count(&self) -> usize {
         self.place().count()
     }

@@ -10,7 +10,22 @@ use crate::route::tables::{Connection, Holdings, Key};
 impl<K: Key> Agent<K> {
     /// A connection exists. Pushes to all, and to its id, reach it.
     pub fn open(&mut self, key: K) {
-        self.tables.open(key);
+        self.open_with(key, u16::MAX);
+    }
+
+    /// The same for one that may be in fewer rooms than the agent's configuration allows, whoever makes it join.
+    ///
+    /// ```
+    /// use workhive_ipc::route::{Agent, AgentConfig, AgentError, Process};
+    ///
+    /// let process = Process { epoch: 1, slot: 0, generation: 0 };
+    /// let mut agent: Agent<u64> = Agent::worker(process, AgentConfig::default());
+    /// agent.open_with(7, 1);
+    /// agent.join(7, b"lobby").unwrap();
+    /// assert_eq!(agent.join(7, b"garden"), Err(AgentError::TooManyRooms { limit: 1 }));
+    /// ```
+    pub fn open_with(&mut self, key: K, max_rooms: u16) {
+        self.tables.open(key, max_rooms);
     }
 
     /// A connection has ended.
@@ -85,8 +100,8 @@ impl<K: Key> Agent<K> {
         if self.tables.is_in(key, room) {
             return Ok(());
         }
-        let limit = self.config.rooms;
         let connection = self.tables.get(key).ok_or(AgentError::NotOpen)?;
+        let limit = self.config.rooms.min(usize::from(connection.max_rooms));
         if connection.rooms().len() >= limit {
             return Err(AgentError::TooManyRooms { limit });
         }

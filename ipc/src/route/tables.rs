@@ -31,6 +31,8 @@ pub(super) struct Tables<K> {
 #[derive(Debug)]
 pub(super) struct Connection<K> {
     key: K,
+    /// In how many rooms it may be.
+    pub(super) max_rooms: u16,
     has: Option<Box<Holdings>>,
 }
 
@@ -93,10 +95,14 @@ impl<K> Default for Tables<K> {
 }
 
 impl<K: Key> Tables<K> {
-    pub(super) fn open(&mut self, key: K) {
+    pub(super) fn open(&mut self, key: K, max_rooms: u16) {
         self.connections
             .entry(key.sequence())
-            .or_insert(Connection { key, has: None });
+            .or_insert(Connection {
+                key,
+                max_rooms,
+                has: None,
+            });
     }
 
     pub(super) fn get(&self, key: K) -> Option<&Connection<K>> {

@@ -75,7 +75,10 @@ pub(crate) fn act(state: &mut dyn Any) {
                     reason: "another connection has taken over".to_owned(),
                 };
                 log::debug!("a connection is closed: another one has claimed its uid {uid}");
-                with(|core| core.goodbye(key, &goodbye, CloseReason::Local));
+                with(|core| {
+                    core.goodbye(key, &goodbye, CloseReason::Local);
+                    core.had_uid(key, uid);
+                });
             }),
             Deed::Registered => {
                 while let Some(then) = with(|core| core.routing.next_registered()).flatten() {

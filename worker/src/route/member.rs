@@ -226,14 +226,7 @@ fn bind(key: Key, uid: &[u8], single: bool) -> Result<Registered, RouteError> {
 
 fn join(key: Key, room: &[u8]) -> Result<Registered, RouteError> {
     checked("room", room)?;
-    on_loop(|core| {
-        let limit = core.limits(key)?.max_rooms;
-        let agent = core.take_part(key)?;
-        if agent.holdings(key).1 >= limit && !agent.is_in(key, room) {
-            return Err(AgentError::TooManyRooms { limit }.into());
-        }
-        Ok(agent.join(key, room)?)
-    })
+    on_loop(|core| Ok(core.take_part(key)?.join(key, room)?))
 }
 
 impl Core {
@@ -244,14 +237,10 @@ impl Core {
 
     /// The agent, which knows this open connection from now on.
     fn take_part(&mut self, key: Key) -> Result<&mut workhive_ipc::route::Agent<Key>, RouteError> {
-        let open = self
-            .entry(key)
-            .is_some_and(|entry| entry.phase == Phase::Open);
-        if !open {
-            return Err(RouteError::Gone);
-        }
+        let entry = self.entry(key).filter(|entry| entry.phase == Phase::Open);
+        let max_rooms = entry.ok_or(RouteError::Gone)?.limits.max_rooms;
         let agent = self.routing.side.agent();
-        agent.open(key);
+        agent.open_with(key, max_rooms);
         Ok(agent)
     }
 
@@ -277,6 +266,13 @@ impl Core {
             })
         });
         past.unwrap_or_else(|| self.present(key))
+    }
+
+    /// A connection that ends because another one has its uid now had it until then.
+    pub(crate) fn had_uid(&mut self, key: Key, uid: Uid) {
+        if let Some(entry) = self.entry(key) {
+            entry.past.get_or_insert_default().uids.push(uid);
+        }
     }
 
     /// True if something may be sent to this connection from elsewhere by name.
