@@ -134,8 +134,9 @@ impl Loop {
             });
         }
         reap(state);
-        // What `on_close` had to say to others.
+        // What `on_close` had to say to others, and the last answers.
         route::flush(&mut self.scratch, state);
+        route::end(&mut self.scratch, state);
     }
 
     fn wait(&mut self, events: &mut Events) {

@@ -187,6 +187,16 @@ pub(crate) fn flush(scratch: &mut [u8], state: &mut dyn Any) {
     }
 }
 
+/// The end of this process: what has come for connections that are no more is answered, since whoever sent it waits.
+pub(crate) fn end(scratch: &mut [u8], state: &mut dyn Any) {
+    with(|core| {
+        core.routing.side.look();
+        core.routing.side.receive(scratch, core.clock.now());
+    });
+    act(state);
+    with(|core| core.routing.side.flush());
+}
+
 /// Lets deadlines pass.
 pub(crate) fn tick() {
     with(|core| {

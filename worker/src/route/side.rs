@@ -219,6 +219,17 @@ impl Side {
         }
     }
 
+    /// There may be something to be read that the kernel has not told of yet.
+    pub(crate) fn look(&mut self) {
+        if let Self::There {
+            stream: Some(stream),
+            ..
+        } = self
+        {
+            stream.readable = true;
+        }
+    }
+
     /// An event for a program that is connected to the router in this process.
     pub(crate) fn hub_ready(
         &mut self,
