@@ -260,6 +260,12 @@ impl<K: Key> Agent<K> {
         matches!(self.phase, Phase::Syncing | Phase::Ready)
     }
 
+    /// Whether the router has acknowledged all that was registered and given up: nothing more comes for names that this
+    /// process no longer has. True without a router.
+    pub fn is_settled(&self) -> bool {
+        !self.is_connected() || self.acked >= self.seq
+    }
+
     /// Takes bytes that were read from the stream.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.decoder.feed(bytes);

@@ -12,7 +12,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use workhive_ipc::ToMaster;
 use workhive_ipc::route::{AgentError, Answer, PushId, QueryId, Registered, Ticket};
@@ -187,14 +187,22 @@ pub(crate) fn flush(scratch: &mut [u8], state: &mut dyn Any) {
     }
 }
 
-/// The end of this process: what has come for connections that are no more is answered, since whoever sent it waits.
+/// How long the end of a process may wait for the router.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// The end of this process: what comes for connections that are no more is answered, since whoever sent it waits, until
+/// the router knows that they are no more.
 pub(crate) fn end(scratch: &mut [u8], state: &mut dyn Any) {
-    with(|core| {
-        core.routing.side.look();
-        core.routing.side.receive(scratch, core.clock.now());
-    });
-    act(state);
-    with(|core| core.routing.side.flush());
+    let limit = Instant::now() + LAST_WORDS;
+    loop {
+        let left = limit.saturating_duration_since(Instant::now());
+        if left.is_zero() || with(|core| core.routing.side.wait(left)) != Some(true) {
+            return;
+        }
+        with(|core| core.routing.side.receive(scratch, core.clock.now()));
+        act(state);
+        with(|core| core.routing.side.flush());
+    }
 }
 
 /// Lets deadlines pass.

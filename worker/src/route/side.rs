@@ -1,11 +1,12 @@
 //! This process's end of routing: an agent, and either the router itself or a stream to it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use workhive_ipc::route::{Agent, AgentConfig, CoreConfig, Event, Local, Process};
 
@@ -219,15 +220,26 @@ impl Side {
         }
     }
 
-    /// There may be something to be read that the kernel has not told of yet.
-    pub(crate) fn look(&mut self) {
-        if let Self::There {
+    /// Waits until the router has something to say, or knows all that this process has given up; true while it is worth
+    /// waiting on. To be used where there is no loop any more.
+    pub(crate) fn wait(&mut self, limit: Duration) -> bool {
+        let Self::There {
+            agent,
             stream: Some(stream),
             ..
         } = self
-        {
-            stream.readable = true;
+        else {
+            return false;
+        };
+        if agent.is_settled() || stream.end == End::Closed {
+            return false;
         }
+        let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
+        let mut fds = [PollFd::new(stream.socket.as_fd(), PollFlags::POLLIN)];
+        let said = poll(&mut fds, PollTimeout::from(millis)).is_ok_and(|ready| ready > 0);
+        stream.readable = said;
+        stream.blocked = false;
+        said
     }
 
     /// An event for a program that is connected to the router in this process.
