@@ -196,6 +196,7 @@ fn a_frame_that_never_ends_is_a_timeout_though_bytes_keep_coming() {
     let path = peer(|mut stream| {
         let _ = stream.write_all(b"WR\x01\x02\x01\0\0\0\0\0\x10\0");
         while stream.write_all(b"x").is_ok() {
+            // The pace of this peer, which is what is tested; nothing is waited for.
             std::thread::sleep(Duration::from_millis(1));
         }
     });
@@ -297,6 +298,7 @@ fn a_router_that_is_restarted_again_and_again_never_confuses_a_client() {
         }
         if round % 2 == 0 {
             let stopping = std::thread::spawn(move || {
+                // Some moment in the middle; whichever it is, all must be answered.
                 std::thread::sleep(Duration::from_micros(200));
                 hub.stop();
             });
