@@ -13,13 +13,19 @@ use nix::sys::socket::{
 };
 
 use crate::envelope::{Control, EnvelopeError, MAX_FRAME};
-use crate::{ToMaster, ToWorker, sys};
+use crate::{ToMaster, ToPredecessor, ToSuccessor, ToWorker, sys};
 
 /// The master's end of a link.
 pub type MasterEnd = Channel<ToWorker, ToMaster>;
 
 /// A worker's end of its link.
 pub type WorkerEnd = Channel<ToMaster, ToWorker>;
+
+/// The end of the link between two masters that the old one has.
+pub type OldEnd = Channel<ToSuccessor, ToPredecessor>;
+
+/// The end of the link between two masters that the new one has.
+pub type NewEnd = Channel<ToPredecessor, ToSuccessor>;
 
 /// One end of a link: sends `S`, receives `R`.
 ///
@@ -55,13 +61,34 @@ pub enum Received<R> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn pair() -> io::Result<(MasterEnd, WorkerEnd)> {
-    let (master, worker) = socketpair(
+    let (master, worker) = sockets()?;
+    Ok((Channel::new(master), Channel::new(worker)))
+}
+
+/// Makes the link between a master and the one that is to take its place.
+///
+/// ```
+/// use workhive_ipc::{Received, ToPredecessor, ToSuccessor, succession};
+///
+/// let (old, new) = succession()?;
+/// new.send(&ToPredecessor::Ready, None).unwrap();
+/// assert!(matches!(old.recv(), Ok(Received::Message(ToPredecessor::Ready, None))));
+/// old.send(&ToSuccessor::TakeOver, None).unwrap();
+/// assert!(matches!(new.recv(), Ok(Received::Message(ToSuccessor::TakeOver, None))));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn succession() -> io::Result<(OldEnd, NewEnd)> {
+    let (old, new) = sockets()?;
+    Ok((Channel::new(old), Channel::new(new)))
+}
+
+fn sockets() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
         None,
         SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-    )?;
-    Ok((Channel::new(master), Channel::new(worker)))
+    )
 }
 
 impl<S, R> Channel<S, R> {
@@ -190,6 +217,20 @@ impl<S: Control, R: Control> Channel<S, R> {
                 Err(errno) => return Err(ChannelError::Io(errno.into())),
             }
         }
+    }
+}
+
+impl<S, R> From<OwnedFd> for Channel<S, R> {
+    /// The end of a link that another process has made with [`pair`] and handed over. Made close-on-exec and
+    /// non-blocking by `pair`; what comes through execve(2) has to be made close-on-exec again.
+    fn from(socket: OwnedFd) -> Self {
+        Self::new(socket)
+    }
+}
+
+impl<S, R> From<Channel<S, R>> for OwnedFd {
+    fn from(channel: Channel<S, R>) -> Self {
+        channel.socket
     }
 }
 

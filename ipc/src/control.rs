@@ -115,8 +115,7 @@ impl ToMaster {
     /// assert_eq!(reason.len(), 4096);
     /// ```
     pub fn boot_failed(reason: impl Into<String>) -> Self {
-        let mut reason = reason.into();
-        reason.truncate(reason.floor_char_boundary(MAX_TEXT));
+        let reason = short(reason.into());
         Self::BootFailed { reason }
     }
 }
@@ -192,4 +191,63 @@ pub enum ListenOutcome {
         /// The error number, errno(3).
         errno: i32,
     },
+}
+
+/// What a master tells the one that is to take its place, during an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ToSuccessor {
+    /// All is yours: the pid file, the control socket, the sockets' files. The answer to [`ToPredecessor::Ready`].
+    TakeOver,
+    /// These processes of the old master live and have connections: your router is to expect what they know.
+    Expect {
+        /// Who.
+        processes: Vec<Process>,
+    },
+    /// For your router: a stream to this process of the old master comes along.
+    Link {
+        /// Who is at the other end.
+        process: Process,
+    },
+    /// This process of the old master has ended.
+    Ended {
+        /// Which.
+        process: Process,
+    },
+}
+
+/// What a master that is to take another's place tells that one.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ToPredecessor {
+    /// Every process of mine is ready.
+    Ready,
+    /// I have taken over. Says whether there is a router that your processes can be connected to.
+    TookOver {
+        /// True if there is.
+        router: bool,
+    },
+    /// I cannot start, and end.
+    Failed {
+        /// Why, in at most 4096 bytes.
+        reason: String,
+    },
+}
+
+impl ToPredecessor {
+    /// A [`ToPredecessor::Failed`] whose reason is short enough to be sent: it is cut at 4096 bytes.
+    ///
+    /// ```
+    /// use workhive_ipc::ToPredecessor;
+    ///
+    /// let failed = ToPredecessor::failed("the port is taken");
+    /// assert_eq!(failed, ToPredecessor::Failed { reason: "the port is taken".to_owned() });
+    /// ```
+    pub fn failed(reason: impl Into<String>) -> Self {
+        let reason = short(reason.into());
+        Self::Failed { reason }
+    }
+}
+
+fn short(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(MAX_TEXT));
+    reason
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 
-use crate::{ToMaster, ToWorker};
+use crate::{ToMaster, ToPredecessor, ToSuccessor, ToWorker};
 
 /// Largest frame, in bytes, envelope included.
 pub const MAX_FRAME: usize = 16 * 1024;
@@ -27,9 +27,12 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::ToMaster {}
     impl Sealed for crate::ToWorker {}
+    impl Sealed for crate::ToSuccessor {}
+    impl Sealed for crate::ToPredecessor {}
 }
 
-/// A message that can travel on a [`Channel`](crate::Channel): [`ToMaster`] or [`ToWorker`].
+/// A message that can travel on a [`Channel`](crate::Channel): [`ToMaster`] or [`ToWorker`], or between two masters
+/// [`ToSuccessor`] or [`ToPredecessor`].
 ///
 /// ```
 /// use workhive_ipc::{Control, ToWorker};
@@ -92,6 +95,14 @@ impl Control for ToMaster {
 
 impl Control for ToWorker {
     const KIND: u8 = 2;
+}
+
+impl Control for ToSuccessor {
+    const KIND: u8 = 3;
+}
+
+impl Control for ToPredecessor {
+    const KIND: u8 = 4;
 }
 
 /// Bytes that are no message, or a message that is no frame.

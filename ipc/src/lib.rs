@@ -16,7 +16,9 @@ pub mod route;
 mod stats;
 mod sys;
 
-pub use channel::{Channel, ChannelError, MasterEnd, Received, WorkerEnd, pair};
-pub use control::{ConnectionRow, ListenOutcome, ToMaster, ToWorker};
+pub use channel::{
+    Channel, ChannelError, MasterEnd, NewEnd, OldEnd, Received, WorkerEnd, pair, succession,
+};
+pub use control::{ConnectionRow, ListenOutcome, ToMaster, ToPredecessor, ToSuccessor, ToWorker};
 pub use envelope::{Control, EnvelopeError, MAX_FRAME};
 pub use stats::{Counters, Row, SlotState, StatsPage};

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +57,7 @@ struct Cells {
 #[derive(Debug, Clone)]
 pub struct StatsPage {
     shared: Rc<Shared>,
+    file: Rc<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,9 @@ impl Shared {
 }
 
 impl StatsPage {
+    /// What the rows look like: another number means that they cannot be read by this version.
+    pub const LAYOUT: u32 = 1;
+
     /// A page of `rows` empty rows, 192 bytes each, in a memfd (`memfd_create(2)`) that cannot change its size.
     ///
     /// ```
@@ -94,9 +99,48 @@ impl StatsPage {
             &file,
             FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW),
         )?;
+        Self::map(file, rows, bytes)
+    }
+
+    /// The page of a master that has executed this program anew: `file` is what [`as_fd`](AsFd::as_fd) gave there, and
+    /// `rows` and `layout` what [`len`](Self::len) and [`LAYOUT`](Self::LAYOUT) were. `InvalidData` if that master's
+    /// rows are not as ours: it is of another version.
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use workhive_ipc::StatsPage;
+    ///
+    /// let page = StatsPage::new(4)?;
+    /// let there = StatsPage::open(page.as_fd().try_clone_to_owned()?, page.len(), StatsPage::LAYOUT)?;
+    /// there.row(1).unwrap().set_pid(7);
+    /// assert_eq!(page.row(1).unwrap().pid(), 7);
+    /// assert!(StatsPage::open(page.as_fd().try_clone_to_owned()?, 5, StatsPage::LAYOUT).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn open(file: OwnedFd, rows: usize, layout: u32) -> io::Result<Self> {
+        let wrong = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+        if layout != Self::LAYOUT {
+            return Err(wrong("the stats page is of another version of workhive"));
+        }
+        let bytes = rows
+            .checked_mul(size_of::<Cells>())
+            .and_then(NonZeroUsize::new)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        // Only what cannot shrink is mapped.
+        let sealed = fcntl(&file, FcntlArg::F_GET_SEALS)?;
+        let length = nix::sys::stat::fstat(&file)?.st_size;
+        let sealed = sealed & libc::F_SEAL_SHRINK != 0;
+        if !sealed || usize::try_from(length) != Ok(bytes.get()) {
+            return Err(wrong("this descriptor is no stats page of that size"));
+        }
+        Self::map(file, rows, bytes)
+    }
+
+    fn map(file: OwnedFd, rows: usize, bytes: NonZeroUsize) -> io::Result<Self> {
         let mapping = Mapping::shared(&file, bytes)?;
         Ok(Self {
             shared: Rc::new(Shared { mapping, rows }),
+            file: Rc::new(file),
         })
     }
 
@@ -131,11 +175,22 @@ impl StatsPage {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn rows(&self) -> impl FusedIterator<Item = Row> + use<> {
-        let shared = Rc::clone(&self.shared);
-        (0..shared.rows).map(move |index| Row {
-            shared: Rc::clone(&shared),
-            index,
-        })
+        rows(&self.shared)
+    }
+}
+
+fn rows(shared: &Rc<Shared>) -> impl FusedIterator<Item = Row> + use<> {
+    let shared = Rc::clone(shared);
+    (0..shared.rows).map(move |index| Row {
+        shared: Rc::clone(&shared),
+        index,
+    })
+}
+
+impl AsFd for StatsPage {
+    /// The memory behind the page, to be handed to a program that is executed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -375,10 +430,7 @@ impl Row {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn siblings(&self) -> impl FusedIterator<Item = Self> + use<> {
-        StatsPage {
-            shared: Rc::clone(&self.shared),
-        }
-        .rows()
+        rows(&self.shared)
     }
 
     /// Which group and slot the process `pid` fills, if it is one of this hive.
