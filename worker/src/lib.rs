@@ -28,7 +28,11 @@ mod pool;
 mod process;
 mod route;
 mod seat;
-#[expect(unsafe_code, reason = "the island for epoll_ctl with EPOLLEXCLUSIVE")]
+mod steer;
+#[expect(
+    unsafe_code,
+    reason = "the island for epoll_ctl with EPOLLEXCLUSIVE and for classic BPF"
+)]
 mod sys;
 mod timer;
 mod turn;
@@ -52,6 +56,7 @@ pub use route::{
     Count, Hive, Member, Members, Names, Outcome, Presence, Session, Totals, router_program,
 };
 pub use seat::{Inherited, Place, Program, Seat};
+pub use steer::{steer, unsteer};
 pub use timer::TimerId;
 pub use uid::Uid;
 pub use workhive_ipc::route::{ConnectionId, ConnectionIdError};

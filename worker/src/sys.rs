@@ -1,4 +1,4 @@
-//! The one system call that has no safe wrapper here.
+//! The system calls that have no safe wrapper here.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -44,6 +44,50 @@ pub(crate) fn unwatch(registry: &Registry, socket: BorrowedFd<'_>) -> io::Result
             libc::EPOLL_CTL_DEL,
             socket.as_raw_fd(),
             std::ptr::null_mut(),
+        )
+    };
+    check(result)
+}
+
+/// Lets a classic BPF program choose among the sockets that share an address with this one (socket(7)): it returns the
+/// index of one of them, in the order of their listen(2) calls. With any other the kernel's hash decides.
+pub(crate) fn attach_to_group(
+    socket: BorrowedFd<'_>,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let Ok(length) = u16::try_from(program.len()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let program = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: `program` points to as many instructions as it says, all of which live until the call is over; the kernel
+    // only reads them.
+    unsafe { set_option(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program) }
+}
+
+/// Takes the program of [`attach_to_group`] away again.
+pub(crate) fn detach_from_group(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let unused: libc::c_int = 0;
+    // SAFETY: the option takes no value, but setsockopt(2) wants an int all the same: there is one.
+    unsafe { set_option(socket, libc::SO_DETACH_REUSEPORT_BPF, &unused) }
+}
+
+/// setsockopt(2) at the level of sockets.
+///
+/// # Safety
+/// `T` must be what the option takes, and pointers in it must be valid for the call.
+unsafe fn set_option<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default();
+    // SAFETY: `value` is valid for reads of its own size; the caller vouches for what it points to.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_ref(value).cast(),
+            length,
         )
     };
     check(result)
