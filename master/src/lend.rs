@@ -1,8 +1,8 @@
 //! Queues that are lent: while a slot has nobody who accepts, one of its siblings does.
 //!
 //! With `SO_REUSEPORT` the kernel goes on to spread connections over all sockets of an address, also over those of a
-//! process that is dead, or stuck. The master holds every such socket, so it can give a duplicate to a process that
-//! works, until the slot's next one is ready.
+//! process that is dead, or stuck, unless it is steered away from them. The master holds every such socket, so it can
+//! give a duplicate to a process that works, until the slot's next one is ready.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -83,6 +83,7 @@ impl Master {
     /// Nobody accepts in this slot from now on, and until its next process is ready.
     pub(crate) fn slot_down(&mut self, at: SlotId) {
         self.groups[at.group].slots[usize::from(at.slot)].down = true;
+        self.steer(at.group);
         self.lend(at);
     }
 
@@ -93,6 +94,7 @@ impl Master {
         for (id, to) in self.loans.take(at) {
             self.send(to, ToWorker::AcceptNoMore { id }, None);
         }
+        self.steer(at.group);
         self.lend_all(at.group);
     }
 

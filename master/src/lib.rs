@@ -617,6 +617,7 @@ mod scale;
 mod settings;
 mod slot;
 mod spawn;
+mod steer;
 mod stop;
 #[expect(
     unsafe_code,

@@ -176,6 +176,12 @@ impl GroupListeners {
         (self.sockets.len(), self.reuse_port)
     }
 
+    /// One of the TCP sockets among which the kernel chooses, and how many they are, in the order of the slots.
+    pub(crate) fn steerable(&self) -> Option<(BorrowedFd<'_>, u32)> {
+        let first = self.sockets.first().filter(|_| self.reuse_port)?;
+        Some((first.as_fd(), u32::try_from(self.sockets.len()).ok()?))
+    }
+
     /// A duplicate of the socket that only `slot` has, if it has one.
     pub(crate) fn own_of_slot(&self, slot: u16) -> Option<io::Result<Inherited>> {
         self.reuse_port

@@ -18,6 +18,7 @@ use crate::credentials::Credentials;
 use crate::link::Link;
 use crate::listeners::{GroupListeners, Kept, Opened};
 use crate::recycle::Limits;
+use crate::steer::Steering;
 use crate::watch::Overdue;
 
 /// Names a process in the master's books. Never used twice, unlike a pid.
@@ -147,6 +148,7 @@ pub(crate) struct Running {
     pub(crate) credentials: Credentials,
     pub(crate) listeners: GroupListeners,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) steering: Steering,
     /// True once any of its processes has been ready.
     pub(crate) proven: bool,
     /// Failed attempts before that.
@@ -165,6 +167,7 @@ impl Running {
             credentials,
             listeners,
             slots,
+            steering: Steering::default(),
             proven: false,
             failures: 0,
         }
