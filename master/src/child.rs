@@ -10,6 +10,7 @@ use workhive_ipc::ToMaster;
 use workhive_worker::{Program, Seat};
 
 use crate::credentials::Credentials;
+use crate::manners::Chores;
 use crate::{logger, sys};
 
 /// All that a new process takes with it out of the master's code. Made before the fork; the master drops its copy.
@@ -17,6 +18,7 @@ use crate::{logger, sys};
 pub(crate) struct ChildSeed {
     pub(crate) program: Program,
     pub(crate) seat: Seat,
+    pub(crate) chores: Chores,
     pub(crate) credentials: Credentials,
     /// The signal mask from before the fork.
     pub(crate) mask: SigSet,
@@ -32,10 +34,11 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
     let ChildSeed {
         program,
         seat,
+        chores,
         credentials,
         mask,
     } = seed;
-    if let Err(error) = settle(&seat, &credentials) {
+    if let Err(error) = settle(&seat, &chores, &credentials) {
         log::error!("cannot start: {error}");
         // If the master does not hear it, it still sees the exit code.
         let _ = seat
@@ -67,7 +70,7 @@ fn held_back(mut mask: SigSet) -> SigSet {
 }
 
 /// The chores of a new process, in this order. Signals are blocked all the while.
-fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
+fn settle(seat: &Seat, chores: &Chores, credentials: &Credentials) -> io::Result<()> {
     // The log says who speaks, from the first line on.
     logger::set_place(&seat.place.to_string());
     log_panics();
@@ -90,8 +93,10 @@ fn settle(seat: &Seat, credentials: &Credentials) -> io::Result<()> {
     if let Ok(name) = CString::new(comm(&seat.place.group, seat.place.slot)) {
         nix::sys::prctl::set_name(&name)?;
     }
-    // Limits: as many descriptors as the administrator allows.
-    sys::raise_descriptors()?;
+    // Limits, priority, CPUs, umask, working directory.
+    chores
+        .apply()
+        .map_err(|refused| io::Error::other(chores.explain(refused)))?;
     // Rights go last: all the above may need them.
     credentials.assume()
 }

@@ -47,7 +47,7 @@ pub(crate) const VERBS: [(&str, Verb); 9] = [
 const DEFINED: &[Verb] = &[Verb::Start, Verb::Restart, Verb::Check, Verb::ShowConfig];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 16] = [
+const ONLY_WITH: [(&str, &[Verb]); 22] = [
     ("to", &[Verb::Scale]),
     ("daemon", DEFINED),
     ("count", DEFINED),
@@ -61,6 +61,12 @@ const ONLY_WITH: [(&str, &[Verb]); 16] = [
     ("max-memory", DEFINED),
     ("user", DEFINED),
     ("group", DEFINED),
+    ("nofile", DEFINED),
+    ("nice", DEFINED),
+    ("cpu-affinity", DEFINED),
+    ("oom-score-adj", DEFINED),
+    ("umask", DEFINED),
+    ("chdir", DEFINED),
     ("graceful", &[Verb::Stop, Verb::Restart]),
     ("json", &[Verb::Status, Verb::Connections]),
     ("watch", &[Verb::Status]),
@@ -315,6 +321,12 @@ impl Cli {
                 max_memory: matches.get_one("max-memory").copied(),
                 user: text("user"),
                 group: text("group"),
+                nofile: matches.get_one("nofile").copied(),
+                nice: matches.get_one("nice").copied(),
+                cpu_affinity: matches.get_one("cpu-affinity").cloned(),
+                oom_score_adj: matches.get_one("oom-score-adj").copied(),
+                umask: matches.get_one("umask").copied(),
+                chdir: path("chdir"),
             },
             config,
             flags,

@@ -33,6 +33,8 @@ pub(crate) enum StartError {
     },
     /// The processes cannot run as this user.
     User(String),
+    /// The machine does not have what the groups are to have.
+    Surroundings(String),
     /// Forking would be unsound.
     Threads(u64),
     /// No process of this group could start.
@@ -68,7 +70,9 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(reason) | Self::User(reason) => f.write_str(reason),
+            Self::Invalid(reason) | Self::User(reason) | Self::Surroundings(reason) => {
+                f.write_str(reason)
+            }
             Self::Running(Some(pid)) => write!(f, "already running (pid {pid})"),
             Self::Running(None) => f.write_str("already running"),
             Self::PidFile { path, error } => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use workhive_worker::{Address, Program};
 
 use crate::listeners::listener;
+use crate::manners::Manners;
 use crate::router;
 
 /// Most processes in one group.
@@ -50,6 +51,7 @@ pub struct Group {
     pub(crate) max_lifetime: Option<Duration>,
     /// In bytes.
     pub(crate) max_memory: Option<u64>,
+    pub(crate) manners: Manners,
     /// Why there must not be more than one process, if that is so.
     pub(crate) one_process: Option<String>,
     problem: Option<String>,
@@ -83,6 +85,7 @@ impl Group {
             max_requests: None,
             max_lifetime: None,
             max_memory: None,
+            manners: Manners::default(),
             one_process: None,
             problem: None,
         };

@@ -8,6 +8,8 @@ use clap::{Arg, ArgAction};
 
 use crate::cli::VERBS;
 use crate::count::Count;
+use crate::cpus::Affinity;
+use crate::manners::{Umask, nice, oom_score};
 use crate::settings::{many_seconds, seconds, size, some, some_seconds};
 
 const STANDARD: &str = "Standard options";
@@ -146,5 +148,35 @@ pub(crate) fn for_groups() -> Vec<Arg> {
             "run the processes as this user (needs root)",
         ),
         option("group", "GROUP", "run the processes as this Unix group"),
+        option(
+            "nofile",
+            "N",
+            "how many descriptors a process may have open [default: the hard limit]",
+        )
+        .value_parser(some),
+        option("nice", "N", "their nice value, -20 to 19")
+            .allow_negative_numbers(true)
+            .value_parser(nice),
+        option(
+            "cpu-affinity",
+            "CPUS",
+            "on which CPUs they run: a list such as 0,2-5, or auto for one each",
+        )
+        .value_parser(Affinity::from_str),
+        option(
+            "oom-score-adj",
+            "N",
+            "how likely they are to be killed when memory runs out, -1000 to 1000",
+        )
+        .allow_negative_numbers(true)
+        .value_parser(oom_score),
+        option(
+            "umask",
+            "OCTAL",
+            "which permissions the files that they make do not get, such as 027",
+        )
+        .value_parser(Umask::from_str),
+        option("chdir", "DIR", "their working directory")
+            .value_parser(clap::value_parser!(PathBuf)),
     ]
 }

@@ -26,7 +26,7 @@ use crate::pidfile::{PidFile, Taken, holder};
 use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
 use crate::slot::Running;
-use crate::{Cli, Exit, Group, UsageError, child, config, count, group, logger, sys};
+use crate::{Cli, Exit, Group, UsageError, child, config, count, group, logger, manners, sys};
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
 const USUAL_STOP: Duration = Duration::from_secs(13);
@@ -156,6 +156,9 @@ impl Args {
                 return complain(&self.name, &error);
             }
         }
+        if let Err(error) = manners::check(groups) {
+            return complain(&self.name, &error);
+        }
         let all: usize = groups.iter().map(|group| usize::from(group.count)).sum();
         say(&format!(
             "{}: makes sense, {}",
@@ -261,6 +264,7 @@ impl Args {
             }
         })?;
         check_threads()?;
+        manners::check(&groups).map_err(StartError::Surroundings)?;
         let mut credentials = Vec::with_capacity(groups.len());
         for group in &groups {
             credentials.push(Credentials::of(group).map_err(StartError::User)?);

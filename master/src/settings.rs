@@ -1,11 +1,14 @@
 //! What whoever runs a program can set for its groups, over the program's own choice.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Group;
+use crate::cpus::Affinity;
 use crate::group::MAX_COUNT;
+use crate::manners::{Manners, Umask};
 
 /// Settings of a group, each only if it was given. As they stand in a configuration file, times are numbers of seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,17 @@ pub(crate) struct GroupSettings {
     pub(crate) user: Option<String>,
     /// The Unix group.
     pub(crate) group: Option<String>,
+    #[serde(deserialize_with = "read::some")]
+    pub(crate) nofile: Option<u64>,
+    #[serde(deserialize_with = "read::nice")]
+    pub(crate) nice: Option<i32>,
+    #[serde(deserialize_with = "read::affinity", serialize_with = "write_text")]
+    pub(crate) cpu_affinity: Option<Affinity>,
+    #[serde(deserialize_with = "read::oom_score")]
+    pub(crate) oom_score_adj: Option<i32>,
+    #[serde(deserialize_with = "read::umask", serialize_with = "write_text")]
+    pub(crate) umask: Option<Umask>,
+    pub(crate) chdir: Option<PathBuf>,
 }
 
 impl GroupSettings {
@@ -70,7 +84,14 @@ impl GroupSettings {
         if let Some(unix_group) = &self.group {
             group = group.unix_group(unix_group);
         }
-        group
+        group.with_manners(&Manners {
+            nofile: self.nofile,
+            nice: self.nice,
+            affinity: self.cpu_affinity.clone(),
+            oom_score: self.oom_score_adj,
+            umask: self.umask,
+            directory: self.chdir.clone(),
+        })
     }
 }
 
@@ -87,6 +108,12 @@ impl From<&Group> for GroupSettings {
             max_memory: group.max_memory,
             user: group.uid_name.clone(),
             group: group.gid_name.clone(),
+            nofile: group.manners.nofile,
+            nice: group.manners.nice,
+            cpu_affinity: group.manners.affinity.clone(),
+            oom_score_adj: group.manners.oom_score,
+            umask: group.manners.umask,
+            chdir: group.manners.directory.clone(),
         }
     }
 }
@@ -99,11 +126,20 @@ fn write_seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok,
     time.map(|time| time.as_secs_f64()).serialize(to)
 }
 
+#[expect(
+    clippy::ref_option,
+    reason = "serde calls it with a reference to the field"
+)]
+fn write_text<T: ToString, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(to)
+}
+
 /// What is written in a file is read as if it stood on the command line: numbers, or text.
 mod read {
     use serde::de::Error;
 
-    use super::{Deserialize, Deserializer, Duration};
+    use super::{Affinity, Deserialize, Deserializer, Duration, Umask};
+    use crate::manners;
 
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -152,6 +188,25 @@ mod read {
 
     pub(super) fn size<'d, D: Deserializer<'d>>(from: D) -> Result<Option<u64>, D::Error> {
         word(from, super::size)
+    }
+
+    pub(super) fn nice<'d, D: Deserializer<'d>>(from: D) -> Result<Option<i32>, D::Error> {
+        word(from, manners::nice)
+    }
+
+    pub(super) fn oom_score<'d, D: Deserializer<'d>>(from: D) -> Result<Option<i32>, D::Error> {
+        word(from, manners::oom_score)
+    }
+
+    pub(super) fn affinity<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Affinity>, D::Error> {
+        word(from, str::parse)
+    }
+
+    /// As text only: as a number, 27 would not be what it looks like.
+    pub(super) fn umask<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Umask>, D::Error> {
+        let text = String::deserialize(from)
+            .map_err(|_| D::Error::custom("it must be a text of octal digits, such as \"027\""))?;
+        text.parse().map(Some).map_err(D::Error::custom)
     }
 }
 

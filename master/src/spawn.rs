@@ -127,6 +127,7 @@ impl Master {
         let mut seed = Box::new(ChildSeed {
             program: running.definition.program.clone(),
             seat,
+            chores: running.definition.manners.prepare(at.slot)?,
             credentials: running.credentials.clone(),
             mask: nix::sys::signal::SigSet::empty(),
         });

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid};
@@ -81,6 +82,12 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // SAFETY: both callers pass a disposition that runs no code of ours.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
+}
+
+/// The nice value of this process (setpriority(2)), whatever it was before.
+pub(crate) fn set_nice(value: i32) -> nix::Result<()> {
+    // SAFETY: the call takes three integers and touches no memory.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) }).map(drop)
 }
 
 /// Raises this process's limit of open descriptors to what the administrator allows. The usual soft limit is only low

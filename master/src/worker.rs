@@ -1,11 +1,13 @@
 //! The typed definition of a group: what users write.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use workhive_protocols::{Handshake, Protocol, Raw, Verdict, WebSocket};
 use workhive_worker::{Conn, ConnectionError, Definition, Listener, Place, Process, Result, Uid};
 
+use crate::manners::{Manners, Umask};
 use crate::{Exit, Group, run_all};
 
 /// A group of worker processes that speak protocol `P`, each with a state `S`, with data `D` on every connection.
@@ -46,6 +48,9 @@ struct Settings {
     max_requests: Option<u64>,
     max_lifetime: Option<Duration>,
     max_memory: Option<u64>,
+    manners: Manners,
+    /// As it was given: the group understands it.
+    cpu_affinity: Option<String>,
     one_process: Option<String>,
 }
 
@@ -69,6 +74,8 @@ impl<P: Protocol> Worker<P> {
                 max_requests: None,
                 max_lifetime: None,
                 max_memory: None,
+                manners: Manners::default(),
+                cpu_affinity: None,
                 one_process: None,
             },
         }
@@ -184,6 +191,42 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
     /// How much memory, in bytes, a process may have before it is replaced, as by a reload: [`Group::max_memory`].
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.settings.max_memory = Some(bytes);
+        self
+    }
+
+    /// How many descriptors a process may have open: [`Group::nofile`].
+    pub fn nofile(mut self, descriptors: u64) -> Self {
+        self.settings.manners.nofile = Some(descriptors);
+        self
+    }
+
+    /// The nice value of the processes, -20 to 19: [`Group::nice`].
+    pub fn nice(mut self, value: i32) -> Self {
+        self.settings.manners.nice = Some(value);
+        self
+    }
+
+    /// On which CPUs the processes run, a list such as `0,2-5`, or `auto` for one each: [`Group::cpu_affinity`].
+    pub fn cpu_affinity(mut self, cpus: impl Into<String>) -> Self {
+        self.settings.cpu_affinity = Some(cpus.into());
+        self
+    }
+
+    /// How likely the processes are to be killed when memory runs out, -1000 to 1000: [`Group::oom_score_adj`].
+    pub fn oom_score_adj(mut self, score: i32) -> Self {
+        self.settings.manners.oom_score = Some(score);
+        self
+    }
+
+    /// Which permissions the files that the processes make do not get: [`Group::umask`].
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.settings.manners.umask = Some(Umask(mask));
+        self
+    }
+
+    /// The working directory of the processes: [`Group::chdir`].
+    pub fn chdir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.settings.manners.directory = Some(directory.into());
         self
     }
 
@@ -487,6 +530,10 @@ impl<P: Protocol, S: 'static, D: 'static> From<Worker<P, S, D>> for Group {
         }
         if let Some(bytes) = settings.max_memory {
             group = group.max_memory(bytes);
+        }
+        group = group.with_manners(&settings.manners);
+        if let Some(cpus) = settings.cpu_affinity {
+            group = group.cpu_affinity(cpus);
         }
         if let Some(why) = settings.one_process {
             group = group.one_process_only(why);
