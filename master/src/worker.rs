@@ -453,6 +453,11 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
         self.listener(|listener| listener.on_buffer_drain(callback))
     }
 
+    /// Called before the protocol's goodbye to a connection whose process goes away: [`Listener::on_goodbye`].
+    pub fn on_goodbye(self, callback: impl Fn(&mut Conn<'_, P, S, D>) -> Result + 'static) -> Self {
+        self.listener(|listener| listener.on_goodbye(callback))
+    }
+
     /// The group without its types, for [`run_all`] with others.
     pub fn into_group(self) -> Group {
         self.into()

@@ -115,16 +115,17 @@ impl Core {
         self.mark_dirty(key);
     }
 
-    /// A connection's time has come: an idle one is told goodbye, a busy one gets a little more time.
-    pub(crate) fn drain_one(&mut self, key: Key) {
+    /// A connection's time has come. True for an idle one, to be told [goodbye](Self::leave_to_others); a busy one gets
+    /// a little more time.
+    pub(crate) fn is_to_leave(&mut self, key: Key) -> bool {
         let now = self.clock.now();
         let Some(drain) = &self.drain else {
-            return;
+            return false;
         };
         let last_call = now >= drain.last_call;
         let Some(entry) = find(&mut self.entries, key).filter(|entry| entry.phase == Phase::Open)
         else {
-            return;
+            return false;
         };
         let busy = entry.queued() > 0
             || entry.work > 0
@@ -137,15 +138,21 @@ impl Core {
         if busy && !last_call {
             entry.drain_at = self.clock.now_millis() + LOOK_AGAIN_MS;
             self.mark_dirty(key);
+            false
         } else {
             entry.drain_at = NEVER;
-            self.goodbye(key, &Goodbye::Restart, CloseReason::Drained);
+            true
         }
+    }
+
+    /// The protocol's goodbye: another process serves.
+    pub(crate) fn leave_to_others(&mut self, key: Key) {
+        self.goodbye(key, &Goodbye::Restart, CloseReason::Drained);
     }
 
     /// Says goodbye at once, with one write for it.
     pub(crate) fn drop_now(&mut self, key: Key) {
-        self.goodbye(key, &Goodbye::Restart, CloseReason::Drained);
+        self.leave_to_others(key);
         self.flush(key);
         self.destroy(key, CloseReason::Drained);
     }

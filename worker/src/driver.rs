@@ -29,6 +29,8 @@ pub(crate) trait Driver {
     /// Something went wrong that the connection cannot survive.
     fn failed(&mut self, key: Key, error: ConnectionError, state: &mut dyn Any);
     fn notice(&mut self, key: Key, notice: Notice, state: &mut dyn Any);
+    /// The process goes away, and the protocol's goodbye comes next.
+    fn leaving(&mut self, key: Key, state: &mut dyn Any);
     /// The connection is gone.
     fn closed(&mut self, key: Key, reason: &CloseReason, state: &mut dyn Any);
     fn deadline(&self, encoder: &mut dyn AnyEncoder) -> Option<Instant>;
@@ -567,6 +569,30 @@ impl<P: Protocol, S: 'static, D: 'static> Driver for Typed<P, S, D> {
             Notice::BufferDrain => self.plain(key, "on_buffer_drain", state, |callbacks| {
                 callbacks.buffer_drain.as_ref()
             }),
+        }
+    }
+
+    fn leaving(&mut self, key: Key, state: &mut dyn Any) {
+        let (Some(state), Some(callback)) = (
+            state.downcast_mut::<S>(),
+            self.plan.callbacks.goodbye.as_ref(),
+        ) else {
+            return;
+        };
+        let hears = with(|core| {
+            let entry = core.entry(key).filter(|entry| entry.phase == Phase::Open)?;
+            let encoder = encoder_of::<P>(entry.encoder.as_mut())?;
+            // An HTTP client that has not asked anything cannot be told anything.
+            Some((P::ROUTED || P::owes_answer(encoder)) && P::takes_push(encoder).is_ok())
+        });
+        if hears.flatten() != Some(true) {
+            return;
+        }
+        let result = guarded("on_goodbye", key, &mut self.data, state, |conn| {
+            callback(conn)
+        });
+        if let Err(error) = result {
+            log::warn!("{}: {error}", describe(key));
         }
     }
 

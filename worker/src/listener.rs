@@ -32,6 +32,7 @@ pub(crate) struct Callbacks<P: Protocol, S, D> {
     pub(crate) error: Option<OnError<P, S, D>>,
     pub(crate) buffer_full: Option<Plain<P, S, D>>,
     pub(crate) buffer_drain: Option<Plain<P, S, D>>,
+    pub(crate) goodbye: Option<Plain<P, S, D>>,
 }
 
 impl<P: Protocol, S, D> Callbacks<P, S, D> {
@@ -45,6 +46,7 @@ impl<P: Protocol, S, D> Callbacks<P, S, D> {
             error: None,
             buffer_full: None,
             buffer_drain: None,
+            goodbye: None,
         }
     }
 
@@ -57,6 +59,7 @@ impl<P: Protocol, S, D> Callbacks<P, S, D> {
             && self.error.is_none()
             && self.buffer_full.is_none()
             && self.buffer_drain.is_none()
+            && self.goodbye.is_none()
     }
 }
 
@@ -355,6 +358,29 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
         callback: impl Fn(&mut Conn<'_, P, S, D>) -> Result + 'static,
     ) -> Self {
         self.callbacks.buffer_drain = Some(Box::new(callback));
+        self
+    }
+
+    /// Called when this process is about to say goodbye to a connection because it goes away, after a reload above all:
+    /// the place to tell the client, in the application's words, when and where to come back. What is sent here leaves
+    /// before the protocol's own goodbye (WebSocket: close frame 1012), which follows whether this succeeds or not.
+    ///
+    /// Called at most once for a connection; not if it ends before its time has come, nor for a WebSocket whose
+    /// handshake was not answered yet. A client that speaks HTTP can be told nothing that it has not asked for: it is
+    /// called for one whose request is still unanswered, or whose response is under way, when the drain is nearly over.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::Listener;
+    /// # use workhive::WebSocket;
+    /// let listener: Listener<WebSocket> = Listener::<WebSocket>::new("127.0.0.1:0")
+    ///     .on_goodbye(|conn| conn.send(r#"{"type":"reconnect","after":3}"#));
+    /// ```
+    pub fn on_goodbye(
+        mut self,
+        callback: impl Fn(&mut Conn<'_, P, S, D>) -> Result + 'static,
+    ) -> Self {
+        self.callbacks.goodbye = Some(Box::new(callback));
         self
     }
 

@@ -129,6 +129,7 @@ impl Loop {
             route::flush(&mut self.scratch, state);
         }
         for key in with(|core| core.keys()).unwrap_or_default() {
+            dispatch(key, |driver| driver.leaving(key, state));
             contained(key, || {
                 with(|core| core.drop_now(key));
             });
@@ -462,9 +463,16 @@ fn expire(key: Key, state: &mut dyn Any) {
             let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
             driver.failed(key, ConnectionError::Io(error), state);
         }),
-        Some(Due::Drain) => contained(key, || {
-            with(|core| core.drain_one(key));
-        }),
+        Some(Due::Drain) => {
+            let mut leaves = None;
+            contained(key, || leaves = with(|core| core.is_to_leave(key)));
+            if leaves == Some(true) {
+                dispatch(key, |driver| driver.leaving(key, state));
+                contained(key, || {
+                    with(|core| core.leave_to_others(key));
+                });
+            }
+        }
         Some(Due::Protocol) => dispatch(key, |driver| driver.expired(key, state)),
         Some(Due::Close) => {
             with(|core| core.destroy(key, CloseReason::Local));
