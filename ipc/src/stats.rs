@@ -32,7 +32,9 @@ struct Cells {
     generation: AtomicU64,
     state: AtomicU64,
     started_at: AtomicU64,
-    spare: [AtomicU64; 2],
+    /// What the process could not do before it ran any code of its own: the step, and the error number below it.
+    boot_error: AtomicU64,
+    spare: AtomicU64,
     counters: [AtomicU64; 8],
     /// A length byte, then the name.
     name: [AtomicU64; 8],
@@ -241,6 +243,7 @@ impl Row {
         cells.slot.store(slot.into(), Ordering::Relaxed);
         cells.generation.store(generation.into(), Ordering::Relaxed);
         cells.started_at.store(0, Ordering::Relaxed);
+        cells.boot_error.store(0, Ordering::Relaxed);
         self.set_state(SlotState::Starting);
     }
 
@@ -379,6 +382,35 @@ impl Row {
     /// ```
     pub fn set_started_at(&self, unix_ms: u64) {
         self.cells().started_at.store(unix_ms, Ordering::Relaxed);
+    }
+
+    /// What the process could not do before it ran any code of its own: a number for the step, and the error number,
+    /// errno(3).
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// row.assign(0, "push", 2, 1);
+    /// assert_eq!(row.boot_error(), None);
+    /// row.set_boot_error(1, 2);
+    /// assert_eq!(row.boot_error(), Some((1, 2)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn boot_error(&self) -> Option<(u16, i32)> {
+        let word = self.cells().boot_error.load(Ordering::Relaxed);
+        let step = u16::try_from(word >> 32).ok()?;
+        let errno = i32::try_from(word & 0xffff_ffff).ok()?;
+        (step > 0).then_some((step, errno))
+    }
+
+    /// Says what the process could not do. One store, so that a child may do it between fork(2) and execve(2).
+    ///
+    /// ```
+    /// workhive_ipc::StatsPage::new(1)?.row(0).unwrap().set_boot_error(1, 13);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_boot_error(&self, step: u16, errno: i32) {
+        let word = u64::from(step) << 32 | u64::from(errno.unsigned_abs());
+        self.cells().boot_error.store(word, Ordering::Relaxed);
     }
 
     /// Writes all counters. Eight stores to one cache line, no system call.

@@ -4,6 +4,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::CString;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 
 use nix::sys::signal::{SigSet, Signal};
 use workhive_ipc::ToMaster;
@@ -39,12 +40,7 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
         mask,
     } = seed;
     if let Err(error) = settle(&seat, &chores, &credentials) {
-        log::error!("cannot start: {error}");
-        // If the master does not hear it, it still sees the exit code.
-        let _ = seat
-            .control
-            .send(&ToMaster::boot_failed(error.to_string()), None);
-        std::process::exit(1);
+        fail(&seat, &error);
     }
     // Unmask, the last chore: signals that came since the fork are delivered now, to this process's own dispositions.
     // Those that the program's loop takes note of stay blocked until the loop is there: before that they would run a
@@ -53,24 +49,65 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
         log::error!("cannot unblock signals: {errno}");
         std::process::exit(1);
     }
+    work(&program, seat)
+}
+
+/// The same in a process that the master has executed: it has its rights and its signal mask already.
+pub(crate) fn enter_executed(program: &Program, directory: Option<&Path>, seat: Seat) -> ! {
+    let settled = settle_here(&seat).and_then(|()| match directory {
+        // Only now: what its arguments say is meant where the master was started.
+        Some(directory) => std::env::set_current_dir(directory).map_err(|error| {
+            let what = format!(
+                "cannot change to the directory {}: {error}",
+                directory.display()
+            );
+            io::Error::new(error.kind(), what)
+        }),
+        None => Ok(()),
+    });
+    if let Err(error) = settled {
+        fail(&seat, &error);
+    }
+    work(program, seat)
+}
+
+fn work(program: &Program, seat: Seat) -> ! {
     // A panic must not unwind into the program's main, which believes to be the master.
     let code = std::panic::catch_unwind(AssertUnwindSafe(|| program.run(seat))).unwrap_or(101);
     std::process::exit(i32::from(code));
 }
 
+/// Ends a process that cannot take its seat.
+pub(crate) fn fail(seat: &Seat, error: &dyn std::fmt::Display) -> ! {
+    log::error!("cannot start: {error}");
+    // If the master does not hear it, it still sees the exit code.
+    let _ = seat
+        .control
+        .send(&ToMaster::boot_failed(error.to_string()), None);
+    std::process::exit(1);
+}
+
 /// The mask that a program begins with: the master's without those that only the master blocks, and with those that its
 /// loop is to unblock.
-fn held_back(mut mask: SigSet) -> SigSet {
+pub(crate) fn held_back(mut mask: SigSet) -> SigSet {
     mask.add(Signal::SIGTERM);
     mask.add(Signal::SIGQUIT);
-    for signal in &crate::master::held() {
-        mask.remove(signal);
-    }
-    mask
+    crate::master::without_held(mask)
 }
 
 /// The chores of a new process, in this order. Signals are blocked all the while.
 fn settle(seat: &Seat, chores: &Chores, credentials: &Credentials) -> io::Result<()> {
+    settle_here(seat)?;
+    // Limits, priority, CPUs, umask, working directory.
+    chores
+        .apply()
+        .map_err(|refused| io::Error::other(chores.explain(refused)))?;
+    // Rights go last: all the above may need them.
+    credentials.assume()
+}
+
+/// Those that every process has to do for itself, executed or not.
+fn settle_here(seat: &Seat) -> io::Result<()> {
     // The log says who speaks, from the first line on.
     logger::set_place(&seat.place.to_string());
     log_panics();
@@ -93,12 +130,7 @@ fn settle(seat: &Seat, chores: &Chores, credentials: &Credentials) -> io::Result
     if let Ok(name) = CString::new(comm(&seat.place.group, seat.place.slot)) {
         nix::sys::prctl::set_name(&name)?;
     }
-    // Limits, priority, CPUs, umask, working directory.
-    chores
-        .apply()
-        .map_err(|refused| io::Error::other(chores.explain(refused)))?;
-    // Rights go last: all the above may need them.
-    credentials.assume()
+    Ok(())
 }
 
 /// Makes a panic a line of the log, like everything else that happens; with `RUST_BACKTRACE` its stack follows. A

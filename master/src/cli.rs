@@ -47,7 +47,7 @@ pub(crate) const VERBS: [(&str, Verb); 9] = [
 const DEFINED: &[Verb] = &[Verb::Start, Verb::Restart, Verb::Check, Verb::ShowConfig];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 22] = [
+const ONLY_WITH: [(&str, &[Verb]); 23] = [
     ("to", &[Verb::Scale]),
     ("daemon", DEFINED),
     ("count", DEFINED),
@@ -59,6 +59,7 @@ const ONLY_WITH: [(&str, &[Verb]); 22] = [
     ("max-requests", DEFINED),
     ("max-lifetime", DEFINED),
     ("max-memory", DEFINED),
+    ("spawn", DEFINED),
     ("user", DEFINED),
     ("group", DEFINED),
     ("nofile", DEFINED),
@@ -107,6 +108,8 @@ struct Own {
     help: String,
     /// Placeholder and default; a flag has none.
     value: Option<(String, String)>,
+    /// It may be given several times.
+    many: bool,
 }
 
 impl Cli {
@@ -144,6 +147,7 @@ impl Cli {
             name: name.into(),
             help: help.into(),
             value: None,
+            many: false,
         });
         self
     }
@@ -165,6 +169,31 @@ impl Cli {
             name: name.into(),
             help: help.into(),
             value,
+            many: false,
+        });
+        self
+    }
+
+    /// Adds `--name PLACEHOLDER`, which may be given several times, or not at all: [`Args::values`].
+    ///
+    /// ```
+    /// let args = workhive::Cli::new("push")
+    ///     .list("allow", "ADDR", "From where clients may connect")
+    ///     .parse_from(["push", "--allow", "10.0.0.1", "--allow", "10.0.0.2"])?;
+    /// assert_eq!(args.values("allow"), ["10.0.0.1", "10.0.0.2"]);
+    /// # Ok::<(), workhive::UsageError>(())
+    /// ```
+    pub fn list(
+        mut self,
+        name: impl Into<String>,
+        placeholder: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        self.own.push(Own {
+            name: name.into(),
+            help: help.into(),
+            value: Some((placeholder.into(), String::new())),
+            many: true,
         });
         self
     }
@@ -242,7 +271,9 @@ impl Cli {
                 None => arg.action(ArgAction::SetTrue).help(own.help.clone()),
                 Some((placeholder, default)) => {
                     let arg = arg.value_name(placeholder.clone()).help(own.help.clone());
-                    if default.is_empty() {
+                    if own.many {
+                        arg.action(ArgAction::Append)
+                    } else if default.is_empty() {
                         arg
                     } else {
                         arg.default_value(default.clone())
@@ -277,8 +308,12 @@ impl Cli {
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         let mut flags = BTreeMap::new();
         let mut values = BTreeMap::new();
+        let mut lists = BTreeMap::new();
         for own in &self.own {
-            if own.value.is_none() {
+            if own.many {
+                let given = matches.get_many::<String>(&own.name).unwrap_or_default();
+                lists.insert(own.name.clone(), given.cloned().collect());
+            } else if own.value.is_none() {
                 flags.insert(own.name.clone(), matches.get_flag(&own.name));
             } else {
                 values.insert(own.name.clone(), text(&own.name).unwrap_or_default());
@@ -319,6 +354,7 @@ impl Cli {
                 max_requests: matches.get_one("max-requests").copied(),
                 max_lifetime: matches.get_one("max-lifetime").copied(),
                 max_memory: matches.get_one("max-memory").copied(),
+                spawn: matches.get_one("spawn").copied(),
                 user: text("user"),
                 group: text("group"),
                 nofile: matches.get_one("nofile").copied(),
@@ -331,6 +367,7 @@ impl Cli {
             config,
             flags,
             values,
+            lists,
         })
     }
 }
@@ -363,6 +400,7 @@ pub struct Args {
     pub(crate) config: Config,
     flags: BTreeMap<String, bool>,
     values: BTreeMap<String, String>,
+    lists: BTreeMap<String, Vec<String>>,
 }
 
 impl Args {
@@ -397,6 +435,18 @@ impl Args {
     /// ```
     pub fn value(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// The values of an option made by [`Cli::list`], in their order; none if there is no such option.
+    ///
+    /// ```
+    /// let args = workhive::Cli::new("push").list("allow", "ADDR", "Who may").parse_from(["push", "--allow=a"])?;
+    /// assert_eq!(args.values("allow"), ["a"]);
+    /// assert!(args.values("deny").is_empty());
+    /// # Ok::<(), workhive::UsageError>(())
+    /// ```
+    pub fn values(&self, name: &str) -> &[String] {
+        self.lists.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// True if it matters what the hive is made of, above all because it is to be started: the other verbs only have to

@@ -50,7 +50,9 @@ impl Master {
     pub(crate) fn start_listing(&mut self, client: ClientId) {
         let processes = self.processes.iter();
         let asked = processes.filter(|(_, process)| {
-            matches!(process.phase, Phase::Ready | Phase::Draining) && !self.is_router(process.slot)
+            matches!(process.phase, Phase::Ready | Phase::Draining)
+                && !self.is_router(process.slot)
+                && !process.is_foreign()
         });
         let left = asked.map(|(id, _)| (*id, 0)).collect();
         let listing = Listing {

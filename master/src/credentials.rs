@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 
+use nix::errno::Errno;
 use nix::unistd::{Gid, Group as UnixGroup, Uid, User};
 
 use crate::Group;
@@ -10,9 +11,18 @@ use crate::Group;
 /// Resolved before the first fork, so that a name that does not exist fails the start and not every process.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
-    user: Option<(CString, Uid)>,
+    user: Option<Uid>,
     group: Option<Gid>,
+    /// The supplementary groups: the user's own, looked up before the fork, because looking up takes memory and locks.
+    groups: Vec<Gid>,
 }
+
+/// What may fail on the way to other rights. The numbers are left in the stats page by processes that cannot say it in
+/// words.
+const GROUPS: u16 = 10;
+const GROUP: u16 = 11;
+const USER: u16 = 12;
+const ROOT_AGAIN: u16 = 13;
 
 impl Credentials {
     /// What the group asks for, if this process may do it.
@@ -24,9 +34,7 @@ impl Credentials {
                 .ok_or_else(|| {
                     format!("there is no user \"{name}\" for group \"{}\"", group.name)
                 })?;
-            let c_name = CString::new(name.as_str())
-                .map_err(|_| format!("\"{name}\" is no name of a user"))?;
-            found.user = Some((c_name, user.uid));
+            found.user = Some(user.uid);
             found.group = Some(user.gid);
         }
         if let Some(name) = &group.gid_name {
@@ -40,9 +48,21 @@ impl Credentials {
                 })?;
             found.group = Some(unix.gid);
         }
+        if let Some(gid) = found.group {
+            found.groups = match &group.uid_name {
+                Some(name) => {
+                    let c_name = CString::new(name.as_str())
+                        .map_err(|_| format!("\"{name}\" is no name of a user"))?;
+                    nix::unistd::getgrouplist(&c_name, gid).map_err(|error| {
+                        format!("cannot look up the groups of \"{name}\": {error}")
+                    })?
+                }
+                None => vec![gid],
+            };
+        }
         // Asking for what one already is needs no rights.
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-        let same = found.user.as_ref().is_none_or(|(_, wanted)| *wanted == uid)
+        let same = found.user.is_none_or(|wanted| wanted == uid)
             && found.group.is_none_or(|wanted| wanted == gid);
         if uid.is_root() {
             Ok(found)
@@ -60,42 +80,43 @@ impl Credentials {
     /// The user, if it is another one than this process's.
     pub(crate) fn another_user(&self) -> Option<Uid> {
         let own = nix::unistd::geteuid();
-        let user = self.user.as_ref().map(|(_, uid)| *uid);
-        user.filter(|uid| *uid != own)
+        self.user.filter(|uid| *uid != own)
     }
 
     /// Becomes them, for good. Anything short of complete success is an error, and the caller must not go on: it
     /// would serve the network with rights that it was told to give up.
     pub(crate) fn assume(&self) -> io::Result<()> {
-        let failed =
-            |what: &str, errno: nix::Error| io::Error::other(format!("{what}: {}", errno.desc()));
+        self.assume_now().map_err(|(step, errno)| {
+            io::Error::other(format!("{}: {}", describe_step(step), errno.desc()))
+        })
+    }
+
+    /// The same by system calls alone, for the time between fork(2) and execve(2). An error is the step, and why.
+    pub(crate) fn assume_now(&self) -> Result<(), (u16, Errno)> {
         // The order matters: without root, neither groups nor users can be changed any more.
-        match (&self.user, self.group) {
-            (Some((name, _)), Some(gid)) => {
-                nix::unistd::initgroups(name, gid)
-                    .map_err(|errno| failed("cannot take the user's groups", errno))?;
-            }
-            (None, Some(gid)) => {
-                nix::unistd::setgroups(&[gid])
-                    .map_err(|errno| failed("cannot leave root's groups", errno))?;
-            }
-            (_, None) => {}
-        }
         if let Some(gid) = self.group {
-            nix::unistd::setresgid(gid, gid, gid)
-                .map_err(|errno| failed("cannot take the group", errno))?;
+            nix::unistd::setgroups(&self.groups).map_err(|errno| (GROUPS, errno))?;
+            nix::unistd::setresgid(gid, gid, gid).map_err(|errno| (GROUP, errno))?;
         }
-        if let Some((_, uid)) = &self.user {
-            nix::unistd::setresuid(*uid, *uid, *uid)
-                .map_err(|errno| failed("cannot take the user", errno))?;
-            if !uid.is_root()
-                && nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))
-                    .is_ok()
-            {
-                return Err(io::Error::other("the process could become root again"));
+        if let Some(uid) = self.user {
+            nix::unistd::setresuid(uid, uid, uid).map_err(|errno| (USER, errno))?;
+            let root = Uid::from_raw(0);
+            if !uid.is_root() && nix::unistd::setresuid(root, root, root).is_ok() {
+                return Err((ROOT_AGAIN, Errno::EPERM));
             }
         }
         Ok(())
+    }
+}
+
+/// A step of [`Credentials::assume_now`] in words.
+pub(crate) fn describe_step(step: u16) -> &'static str {
+    match step {
+        GROUPS => "cannot take the supplementary groups",
+        GROUP => "cannot take the group",
+        USER => "cannot take the user",
+        ROOT_AGAIN => "the process could become root again",
+        _ => "a step that this version does not know",
     }
 }
 

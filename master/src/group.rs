@@ -1,8 +1,11 @@
 //! The definition of one group of processes, whatever they do.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 use workhive_worker::{Address, Program};
 
 use crate::listeners::listener;
@@ -54,7 +57,37 @@ pub struct Group {
     pub(crate) manners: Manners,
     /// Why there must not be more than one process, if that is so.
     pub(crate) one_process: Option<String>,
+    pub(crate) spawn: Spawn,
+    /// The program that its processes execute, if it is not this one.
+    pub(crate) command: Option<Command>,
     problem: Option<String>,
+}
+
+/// How a process comes to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spawn {
+    /// By fork(2) alone: within a millisecond, sharing the memory of what the program had loaded. Only a process with one
+    /// thread can do it.
+    #[default]
+    Fork,
+    /// By fork(2) and execve(2): the program is started anew with the same arguments and finds its place by itself, in
+    /// [`run_all`](crate::run_all). What it does before that is done in every process. A reload runs the program file as
+    /// it is then.
+    Exec,
+}
+
+/// A program that knows nothing of workhive, and how its processes are treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    /// Where it listens besides the group's own address.
+    pub(crate) more: Vec<Address>,
+    /// It says by itself when it is ready, `sd_notify(3)`; otherwise it is when it has lived for a second.
+    pub(crate) notifies: bool,
+    /// What tells it to finish.
+    pub(crate) stop_signal: Signal,
 }
 
 impl Group {
@@ -87,6 +120,8 @@ impl Group {
             max_memory: None,
             manners: Manners::default(),
             one_process: None,
+            spawn: Spawn::default(),
+            command: None,
             problem: None,
         };
         if name.is_empty()
@@ -153,6 +188,18 @@ impl Group {
     /// ```
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
+    }
+
+    /// How its processes come to be; [`Spawn::Fork`] unless set.
+    ///
+    /// ```
+    /// use workhive::{Group, Program, Spawn};
+    ///
+    /// let group = Group::new("push", Program::new("text", |_| 0)).spawn(Spawn::Exec);
+    /// ```
+    pub fn spawn(mut self, spawn: Spawn) -> Self {
+        self.spawn = spawn;
+        self
     }
 
     /// Number of processes, 1 to 1024.
@@ -372,10 +419,30 @@ impl Group {
 
     /// `protocol://address`, or "-" if it listens nowhere.
     pub(crate) fn listener(&self, address: Option<&Address>) -> String {
-        address.map_or_else(
-            || "-".to_owned(),
-            |address| listener(self.program.protocol(), address),
-        )
+        match address {
+            None => "-".to_owned(),
+            // What is spoken there is the program's own affair.
+            Some(address @ Address::Unix(_)) if self.command.is_some() => address.to_string(),
+            Some(address) => listener(self.program.protocol(), address),
+        }
+    }
+
+    /// A group whose processes execute a program that knows nothing of workhive.
+    pub(crate) fn of_command(name: impl Into<String>, command: Command) -> Self {
+        let mut group = Self::new(name, Program::new("tcp", |_| 1));
+        group.command = Some(command);
+        group
+    }
+
+    /// True if its processes are copies of the master.
+    pub(crate) fn forks(&self) -> bool {
+        self.command.is_none() && self.spawn == Spawn::Fork
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let more = self.command.iter().flat_map(|command| &command.more);
+        self.address.iter().chain(more)
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Identity {
     pub(crate) socket: PathBuf,
     /// Where programs of this machine reach the router, beside the pid file.
     pub(crate) push_socket: PathBuf,
+    /// Where programs that know nothing of workhive say that they are ready, beside the pid file.
+    pub(crate) notify_socket: PathBuf,
     /// Where a daemon logs, beside the pid file, unless it is told otherwise.
     pub(crate) log_file: PathBuf,
     /// True if the directory is ours to make.
@@ -36,6 +38,7 @@ impl Identity {
                 pid_file: pid_file.to_owned(),
                 socket: beside(pid_file, "sock"),
                 push_socket: beside(pid_file, "push.sock"),
+                notify_socket: beside(pid_file, "notify.sock"),
                 log_file: beside(pid_file, "log"),
                 own_directory: false,
             };
@@ -48,6 +51,7 @@ impl Identity {
             name: name.to_owned(),
             socket: beside(&pid_file, "sock"),
             push_socket: beside(&pid_file, "push.sock"),
+            notify_socket: beside(&pid_file, "notify.sock"),
             log_file: beside(&pid_file, "log"),
             pid_file,
             own_directory: true,
@@ -60,6 +64,7 @@ impl Identity {
             &mut self.pid_file,
             &mut self.socket,
             &mut self.push_socket,
+            &mut self.notify_socket,
             &mut self.log_file,
         ] {
             if let Ok(absolute) = std::path::absolute(&*path) {

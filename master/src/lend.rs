@@ -117,7 +117,10 @@ impl Master {
     /// Lends what can be lent of a slot that is down. Without a sibling that works nothing happens: the next one that
     /// becomes ready is asked.
     fn lend(&mut self, at: SlotId) {
-        if self.is_stopping() || !self.groups[at.group].slots[usize::from(at.slot)].down {
+        if self.is_stopping()
+            || !self.groups[at.group].slots[usize::from(at.slot)].down
+            || self.groups[at.group].definition.command.is_some()
+        {
             return;
         }
         for (address, socket, of_group) in self.lendable(at) {

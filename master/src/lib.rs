@@ -595,7 +595,9 @@ mod cpus;
 mod credentials;
 mod daemon;
 mod error;
+mod exec;
 mod exit;
+mod foreign;
 mod group;
 mod identity;
 mod lend;
@@ -616,11 +618,13 @@ mod report;
 mod router;
 mod run;
 mod scale;
+mod seated;
 mod settings;
 mod slot;
 mod spawn;
 mod steer;
 mod stop;
+mod succession;
 #[expect(
     unsafe_code,
     reason = "the island for fork, process descriptors, signal dispositions"
@@ -636,7 +640,7 @@ pub use log;
 
 pub use cli::{Args, Cli, UsageError};
 pub use exit::Exit;
-pub use group::Group;
+pub use group::{Group, Spawn};
 pub use run::run_all;
 pub use worker::Worker;
 

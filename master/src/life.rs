@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,6 +13,8 @@ use workhive_ipc::{ChannelError, ListenOutcome, Received, ToMaster, ToWorker};
 use crate::backoff::{ATTEMPTS, STABLE, random};
 use crate::clock::Span;
 use crate::error::StartError;
+use crate::exec::describe_failure;
+use crate::foreign::kill_group;
 use crate::listeners::{Opened, chosen, parse, takes_rights};
 use crate::master::{Master, Mood, Order, Timer};
 use crate::slot::{Ending, Phase, ProcessId, SlotId, describe};
@@ -215,7 +218,7 @@ impl Master {
         }
     }
 
-    fn on_ready(&mut self, id: ProcessId) {
+    pub(crate) fn on_ready(&mut self, id: ProcessId) {
         let now = Instant::now();
         let Some(process) = self.processes.get_mut(&id) else {
             return;
@@ -303,7 +306,7 @@ impl Master {
 
     /// A process drains by its own decision (it got SIGTERM from somebody, or has served its time): its slot is to be
     /// filled at once, not only when it is gone.
-    fn on_self_drain(&mut self, id: ProcessId) {
+    pub(crate) fn on_self_drain(&mut self, id: ProcessId) {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
@@ -340,6 +343,10 @@ impl Master {
         let Some(process) = self.processes.get(&id) else {
             return;
         };
+        // What a program has started goes with it. Not reaped yet, its number is still its group's.
+        if process.is_foreign() && process.has_ended() {
+            kill_group(process.pid);
+        }
         let status = match waitid(
             Id::PIDFd(process.pidfd.as_fd()),
             WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
@@ -352,12 +359,14 @@ impl Master {
                 None
             }
         };
+        self.note_boot_error(id);
         // What it said last: why it could not start, a socket to keep. It is heard, but makes it nothing any more: a
         // dead process that became ready would take a living one's place.
         if let Some(process) = self.processes.get_mut(&id) {
             process.set_phase(Phase::Ended);
         }
         while self.on_one_message(id) {}
+        self.read_output(id);
         self.borrower_left(id, None);
         self.unlist(id);
         let Some(mut process) = self.processes.remove(&id) else {
@@ -366,6 +375,9 @@ impl Master {
         self.unwatch_fd(&process.pidfd);
         if let Some(link) = process.link.take() {
             self.unwatch_fd(&link);
+        }
+        if let Some(output) = process.output.take() {
+            self.unwatch_fd(&output);
         }
         self.free_rows.push_back(process.row.index());
         process.row.clear();
@@ -429,6 +441,22 @@ impl Master {
                 End::Failed(&ending)
             };
             self.refill(at, process.was_stable(now), end);
+        }
+    }
+
+    /// A process that never ran any code of its own has left in the stats page why it could not.
+    fn note_boot_error(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if let Some((step, errno)) = process.row.boot_error() {
+            let program = match &self.groups[process.slot.group].definition.command {
+                Some(command) => Path::new(&command.program),
+                None => &self.invocation.program,
+            };
+            let manners = &self.groups[process.slot.group].definition.manners;
+            let chores = manners.prepare(process.slot.slot).ok();
+            process.failure = Some(describe_failure(step, errno, program, chores.as_ref()));
         }
     }
 
@@ -539,6 +567,9 @@ impl Master {
             && process.phase != Phase::Ended
         {
             process.set_phase(Phase::Killed);
+            if process.is_foreign() {
+                kill_group(process.pid);
+            }
             if let Err(error) = sys::pidfd_send(process.pidfd.as_fd(), Signal::SIGKILL) {
                 log::error!("cannot kill process {}: {error}", process.pid);
             }
@@ -557,7 +588,7 @@ impl Master {
         process.set_phase(Phase::Draining);
         let window = self.groups[process.slot.group].definition.drain;
         let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-        self.send(id, ToWorker::Drain { window_ms }, None);
+        self.tell_to_go(id, ToWorker::Drain { window_ms });
         self.borrower_left(id, None);
         self.timers
             .at(Instant::now() + window + STOP, Timer::Kill(id));
@@ -575,7 +606,7 @@ impl Master {
             return;
         }
         process.set_phase(Phase::Stopping);
-        self.send(id, ToWorker::Stop, None);
+        self.tell_to_go(id, ToWorker::Stop);
         self.borrower_left(id, None);
         self.timers.at(Instant::now() + STOP, Timer::Kill(id));
     }

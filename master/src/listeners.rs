@@ -116,15 +116,27 @@ pub(crate) struct GroupListeners {
     sockets: Vec<Bound>,
     reuse_port: bool,
     shared: bool,
+    /// Those at the further addresses of a program that knows nothing of workhive.
+    more: Vec<GroupListeners>,
 }
 
 impl GroupListeners {
     /// Binds what the group asks for.
     pub(crate) fn bind(group: &Group) -> Result<Self, StartError> {
-        let Some(address) = &group.address else {
+        let mut all = group.addresses();
+        let Some(address) = all.next() else {
             return Ok(Self::default());
         };
-        let sockets = if group.reuse_port {
+        let mut listeners = Self::bind_at(group, address)?;
+        for address in all {
+            listeners.more.push(Self::bind_at(group, address)?);
+        }
+        Ok(listeners)
+    }
+
+    fn bind_at(group: &Group, address: &Address) -> Result<Self, StartError> {
+        let reuse_port = group.reuse_port && matches!(address, Address::Tcp(_));
+        let sockets = if reuse_port {
             bind_each(address, group.count, group.backlog)
         } else {
             Bound::new(address, false, group.backlog).map(|bound| vec![bound])
@@ -132,8 +144,9 @@ impl GroupListeners {
         match sockets {
             Ok(sockets) => Ok(Self {
                 sockets,
-                reuse_port: group.reuse_port,
-                shared: !group.reuse_port && group.count > 1,
+                reuse_port,
+                shared: !reuse_port && group.count > 1,
+                more: Vec::new(),
             }),
             Err(error) => Err(StartError::Listen {
                 listener: group.listener(Some(address)),
@@ -155,6 +168,9 @@ impl GroupListeners {
 
     /// Binds what is missing for so many processes, or nothing.
     pub(crate) fn grow(&mut self, count: u16, backlog: u32) -> io::Result<()> {
+        for more in &mut self.more {
+            more.grow(count, backlog)?;
+        }
         let Some(address) = self.address().cloned() else {
             return Ok(());
         };
@@ -187,6 +203,15 @@ impl GroupListeners {
         self.reuse_port
             .then(|| self.for_slot(slot).transpose())
             .flatten()
+    }
+
+    /// Duplicates of all that the process that fills `slot` is to have.
+    pub(crate) fn all_for_slot(&self, slot: u16) -> io::Result<Vec<Inherited>> {
+        let mut found = Vec::from_iter(self.for_slot(slot)?);
+        for more in &self.more {
+            found.extend(more.for_slot(slot)?);
+        }
+        Ok(found)
     }
 
     /// A duplicate for the process that fills `slot`.

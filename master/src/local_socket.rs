@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, OFlag};
@@ -26,6 +26,31 @@ impl LocalSocket {
     /// over, unless it belongs to a hive whose pid file differs in its extension only. Taking that one over would send
     /// its programs here.
     pub(crate) fn bind(path: &Path) -> io::Result<(Self, UnixListener)> {
+        // Non-blocking: a full queue is a sign of life too.
+        let knock = |path: &Path| mio::net::UnixStream::connect(path).map(drop);
+        let (socket, listener) = Self::bind_with(path, knock, |path| UnixListener::bind(path))?;
+        listener.set_nonblocking(true)?;
+        Ok((socket, listener))
+    }
+
+    /// The same for datagrams.
+    pub(crate) fn bind_datagrams(path: &Path) -> io::Result<(Self, UnixDatagram)> {
+        let knock = |path: &Path| UnixDatagram::unbound()?.connect(path);
+        let (file, socket) = Self::bind_with(path, knock, |path| UnixDatagram::bind(path))?;
+        socket.set_nonblocking(true)?;
+        Ok((file, socket))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn bind_with<T>(
+        path: &Path,
+        knock: impl FnOnce(&Path) -> io::Result<()>,
+        bind: impl FnOnce(&Path) -> io::Result<T>,
+    ) -> io::Result<(Self, T)> {
         // Said here, where it can be said what to do about it.
         let length = path.as_os_str().len();
         if length > MAX_PATH {
@@ -41,8 +66,7 @@ impl LocalSocket {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            // Non-blocking: a full queue is a sign of life too.
-            Ok(_) => match mio::net::UnixStream::connect(path) {
+            Ok(_) => match knock(path) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path)?;
                 }
@@ -53,17 +77,16 @@ impl LocalSocket {
         }
         // bind(2) makes the file with the mode that the umask leaves: there is no moment in which others may connect.
         let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(path);
+        let bound = bind(path);
         umask(before);
-        let listener = bound?;
+        let bound = bound?;
         // From here on the file is removed whatever fails.
         let socket = Self {
             path: path.to_owned(),
             owner: std::process::id(),
             file: file_id(path),
         };
-        listener.set_nonblocking(true)?;
-        Ok((socket, listener))
+        Ok((socket, bound))
     }
 
     /// Makes the file another user's, who may connect then. Needs root, who always may.

@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,14 +85,23 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
+        if self.enabled(record.metadata()) {
+            self.write(record, None);
         }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Logger {
+    /// Writes a line; `name` is who says it, if that is not this process.
+    fn write(&self, record: &Record<'_>, name: Option<(&str, u32)>) {
         let mut guard = self.state();
         let state = &mut *guard;
         let now = unix_ms();
         let mut text = state.lost.told(now, &state.place, state.pid);
-        text.push_str(&line(now, record, &state.place, state.pid));
+        let (place, pid) = name.unwrap_or((&state.place, state.pid));
+        text.push_str(&line(now, record, place, pid));
         let taken = match &mut state.file {
             Some(file) => {
                 if file.looked.elapsed() >= LOOK {
@@ -104,8 +113,6 @@ impl Log for Logger {
         };
         state.lost.note(&text, taken);
     }
-
-    fn flush(&self) {}
 }
 
 impl Lost {
@@ -280,6 +287,39 @@ pub(crate) fn start(level: LevelFilter, path: Option<&Path>, standard: bool) -> 
         log::set_max_level(level);
     }
     Ok(())
+}
+
+/// Goes on with the log file of the master that has executed this process. Its descriptor comes along, because this
+/// process may have lost the right to open it.
+pub(crate) fn adopt(level: LevelFilter, log: Option<(OwnedFd, PathBuf)>) {
+    LOGGER.state().file = log.map(|(file, path)| LogFile {
+        file: file.into(),
+        path,
+        looked: Instant::now(),
+        // Standard output and error have been inherited as they are.
+        standard: false,
+    });
+    if log::set_logger(&LOGGER).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// The log file, if there is one, for a process that is executed.
+pub(crate) fn file() -> io::Result<Option<(OwnedFd, PathBuf)>> {
+    let state = LOGGER.state();
+    let Some(log) = &state.file else {
+        return Ok(None);
+    };
+    Ok(Some((log.file.try_clone()?.into(), log.path.clone())))
+}
+
+/// Logs a line that a program has printed which this process watches over, in that one's name.
+pub(crate) fn said(place: &str, pid: u32, text: &str) {
+    let what = format_args!("{text}");
+    let record = Record::builder().level(Level::Info).args(what).build();
+    if record.level() <= log::max_level() {
+        LOGGER.write(&record, Some((place, pid)));
+    }
 }
 
 /// Who logs from now on: this process, under this name. To be called after every fork.

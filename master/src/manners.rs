@@ -285,16 +285,44 @@ pub(crate) struct Refused {
     errno: Errno,
 }
 
+/// The numbers are left in the stats page by processes that cannot say it in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chore {
-    Descriptors,
+    Descriptors = 20,
     Nice,
     Cpus,
     OomScore,
     Directory,
 }
 
+impl Refused {
+    /// As numbers.
+    pub(crate) fn code(self) -> (u16, Errno) {
+        (self.what as u16, self.errno)
+    }
+
+    /// What such numbers mean, if they are of this kind.
+    pub(crate) fn from_code(step: u16, errno: i32) -> Option<Self> {
+        let all = [
+            Chore::Descriptors,
+            Chore::Nice,
+            Chore::Cpus,
+            Chore::OomScore,
+            Chore::Directory,
+        ];
+        let what = all.into_iter().find(|chore| *chore as u16 == step)?;
+        let errno = Errno::from_raw(errno);
+        Some(Self { what, errno })
+    }
+}
+
 impl Chores {
+    /// All but the working directory.
+    pub(crate) fn but_directory(mut self) -> Self {
+        self.directory = None;
+        self
+    }
+
     /// Does it all. No memory is taken and nothing is waited for, see above; what is left to say about a failure is
     /// said by [`explain`](Self::explain), later or elsewhere.
     pub(crate) fn apply(&self) -> Result<(), Refused> {

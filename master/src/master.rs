@@ -22,6 +22,8 @@ use crate::connections::Listings;
 use crate::control::{ClientId, ControlServer};
 use crate::daemon::Word;
 use crate::error::StartError;
+use crate::exec::Invocation;
+use crate::foreign::Notices;
 use crate::identity::Identity;
 use crate::lend::Loans;
 use crate::listeners::Shared;
@@ -39,7 +41,9 @@ const CONTROL: Token = Token(1);
 const FIRST_ID: usize = 8;
 /// Signals that are not caught, but read.
 const HELD: Token = Token(2);
-const _: () = assert!(FIRST_ID * 2 > HELD.0);
+/// What programs that know nothing of us say about themselves.
+pub(crate) const NOTICES: Token = Token(3);
+const _: () = assert!(FIRST_ID * 2 > NOTICES.0);
 
 /// How the loop was left.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub(crate) enum Timer {
     Connect(ProcessId),
     /// A process has had its time to say which connections it has.
     Listing(ClientId),
+    /// A program that does not say when it is ready has lived for a while.
+    Alive(ProcessId),
     /// Time to look for stuck processes.
     Watch,
 }
@@ -99,6 +105,8 @@ pub(crate) struct Setup {
     pub(crate) groups: Vec<Running>,
     pub(crate) control: ControlServer,
     pub(crate) routing: Routing,
+    pub(crate) notices: Option<Notices>,
+    pub(crate) invocation: Invocation,
 }
 
 /// The supervisor of one hive.
@@ -117,6 +125,9 @@ pub(crate) struct Master {
     pub(crate) shared: Shared,
     pub(crate) loans: Loans,
     pub(crate) routing: Routing,
+    pub(crate) notices: Option<Notices>,
+    /// How this program is started anew.
+    pub(crate) invocation: Invocation,
     pub(crate) page: StatsPage,
     /// Rows of the stats page that no process has any more, and the first that none has had yet.
     pub(crate) free_rows: VecDeque<usize>,
@@ -151,6 +162,8 @@ impl Master {
             groups,
             mut control,
             routing,
+            notices,
+            invocation,
         } = setup;
         let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
         let init = std::process::id() == 1;
@@ -187,6 +200,15 @@ impl Master {
                 Interest::READABLE,
             )
             .map_err(StartError::system("poll for signals"))?;
+        if let Some(notices) = &notices {
+            poll.registry()
+                .register(
+                    &mut SourceFd(&notices.as_raw_fd()),
+                    NOTICES,
+                    Interest::READABLE,
+                )
+                .map_err(StartError::system("poll for notices"))?;
+        }
         let slots: usize = groups.iter().map(|group| group.slots.len()).sum();
         // Room for more; and the router, which may come later.
         let page = StatsPage::new((slots.max(MAX_SLOTS) + 1) * ROWS_PER_SLOT)
@@ -216,6 +238,8 @@ impl Master {
             shared: Shared::default(),
             loans: Loans::default(),
             routing,
+            notices,
+            invocation,
             free_rows: VecDeque::new(),
             fresh_row: 0,
             page,
@@ -271,8 +295,9 @@ impl Master {
                     SIGNALS => self.on_signals(),
                     CONTROL => self.on_clients(),
                     HELD => self.on_held_signals(),
+                    NOTICES => self.on_notices(),
                     Token(token) if token % 2 == 0 => self.on_token(token / 2),
-                    Token(token) => self.on_link(token / 2),
+                    Token(token) => self.on_second_token(token / 2),
                 }
             }
             let now = Instant::now();
@@ -289,6 +314,14 @@ impl Master {
             self.on_end(id);
         } else {
             self.on_client(id);
+        }
+    }
+
+    /// The second of an id's two tokens: what a process says, to us or to the world.
+    fn on_second_token(&mut self, id: usize) {
+        match self.processes.get(&id) {
+            Some(process) if process.is_foreign() => self.on_output(id),
+            _ => self.on_link(id),
         }
     }
 
@@ -348,6 +381,7 @@ impl Master {
                 beside: false,
             }),
             Timer::Boot(id) => self.on_boot_timeout(id),
+            Timer::Alive(id) => self.on_alive(id),
             Timer::Kill(id) => self.on_kill_timeout(id),
             Timer::Client(id) => self.on_client_timeout(id),
             Timer::Listing(client) => self.on_listing_timeout(client),
@@ -441,6 +475,14 @@ fn held_signals() -> io::Result<SignalFd> {
         &held,
         SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
     )?)
+}
+
+/// A mask without those signals that only the master blocks.
+pub(crate) fn without_held(mut mask: SigSet) -> SigSet {
+    for signal in &held() {
+        mask.remove(signal);
+    }
+    mask
 }
 
 /// The signals that the master keeps blocked and its children do not.

@@ -10,7 +10,7 @@ use crate::cli::VERBS;
 use crate::count::Count;
 use crate::cpus::Affinity;
 use crate::manners::{Umask, nice, oom_score};
-use crate::settings::{many_seconds, seconds, size, some, some_seconds};
+use crate::settings::{many_seconds, seconds, size, some, some_seconds, spawn};
 
 const STANDARD: &str = "Standard options";
 const GROUPS: &str = "Options for the groups, with start and restart";
@@ -142,6 +142,13 @@ pub(crate) fn for_groups() -> Vec<Arg> {
             "the same for one that uses so much memory, in bytes or with K, M or G behind it",
         )
         .value_parser(size),
+        option(
+            "spawn",
+            "HOW",
+            "fork: processes are copies of the master [default]; exec: the program is started anew for each, so that a \
+             reload runs the program file as it is then",
+        )
+        .value_parser(spawn),
         option(
             "user",
             "USER",

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use workhive_ipc::ToWorker;
 
-use crate::Group;
 use crate::backoff::Backoff;
 use crate::credentials::Credentials;
 use crate::error::StartError;
@@ -19,6 +18,7 @@ use crate::listeners::GroupListeners;
 use crate::local_socket::LocalSocket;
 use crate::master::{Master, Mood, Timer};
 use crate::slot::{Phase, ProcessId, Running, SlotId};
+use crate::{Group, Spawn};
 
 /// The name of the router's group, which no other group may have.
 pub(crate) const NAME: &str = "router";
@@ -32,9 +32,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Where programs of this machine reach the router, and in which process it is.
 #[derive(Debug)]
 pub(crate) struct Routing {
-    /// Bound once, so that what waits in its queue outlives every router.
-    socket: UnixListener,
-    _file: LocalSocket,
+    /// Bound once, so that what waits in its queue outlives every router. None if nobody routes: all processes are
+    /// programs that know nothing of it.
+    socket: Option<(UnixListener, LocalSocket)>,
     /// The router's place among the groups; none if the hive has only ever had one worker process, which routes for
     /// itself.
     group: Option<usize>,
@@ -47,15 +47,24 @@ impl Routing {
             path: identity.push_socket.clone(),
             error,
         };
+        let processes: usize = groups
+            .iter()
+            .filter(|running| running.definition.command.is_none())
+            .map(|running| running.slots.len())
+            .sum();
+        if processes == 0 {
+            return Ok(Self {
+                socket: None,
+                group: None,
+            });
+        }
         let (file, socket) = LocalSocket::bind(&identity.push_socket).map_err(failed)?;
         if let Some(user) = credentials(groups).another_user() {
             file.give_to(user).map_err(failed)?;
             identity.open_directory().map_err(failed)?;
         }
-        let processes: usize = groups.iter().map(|running| running.slots.len()).sum();
         let mut routing = Self {
-            socket,
-            _file: file,
+            socket: Some((socket, file)),
             group: None,
         };
         if processes > 1 {
@@ -90,15 +99,16 @@ impl Routing {
 
     /// True if the hive's only worker process has the router in it.
     pub(crate) fn is_inside(&self) -> bool {
-        self.group.is_none()
+        self.group.is_none() && self.socket.is_some()
     }
 
     /// The listening socket, for the process that is to fill this slot.
     pub(crate) fn socket_for(&self, at: SlotId) -> io::Result<Option<OwnedFd>> {
-        if self.is_router(at) || self.is_inside() {
-            Ok(Some(self.socket.try_clone()?.into()))
-        } else {
-            Ok(None)
+        match &self.socket {
+            Some((socket, _)) if self.is_router(at) || self.is_inside() => {
+                Ok(Some(socket.try_clone()?.into()))
+            }
+            _ => Ok(None),
         }
     }
 }
@@ -116,8 +126,18 @@ fn credentials(groups: &[Running]) -> Credentials {
 fn definition(groups: &[Running]) -> Group {
     // Orphaned, it has as long as those who need it.
     let drains = groups.iter().map(|running| running.definition.drain);
+    let mut routed = groups
+        .iter()
+        .filter(|running| running.definition.command.is_none());
+    // A hive that executes everything else may be one that cannot fork.
+    let spawn = if routed.all(|running| running.definition.spawn == Spawn::Exec) {
+        Spawn::Exec
+    } else {
+        Spawn::Fork
+    };
     Group::new(NAME, workhive_worker::router_program())
         .reloadable(false)
+        .spawn(spawn)
         .drain(drains.max().unwrap_or_default())
 }
 
@@ -147,7 +167,9 @@ impl Master {
         let workers: Vec<_> = self
             .processes
             .iter()
-            .filter(|(_, process)| !self.is_router(process.slot) && !process.alone)
+            .filter(|(_, process)| {
+                !self.is_router(process.slot) && !process.alone && process.link.is_some()
+            })
             .map(|(id, _)| *id)
             .collect();
         let names = workers.iter().filter_map(|id| self.processes.get(id));

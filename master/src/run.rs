@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
+use workhive_worker::Seat;
 
 use crate::cli::{Args, Verb};
 use crate::config::HiveSettings;
@@ -18,6 +19,8 @@ use crate::count::Count;
 use crate::credentials::Credentials;
 use crate::daemon::{Side, daemonize};
 use crate::error::StartError;
+use crate::exec::Invocation;
+use crate::foreign::Notices;
 use crate::identity::Identity;
 use crate::listeners::GroupListeners;
 use crate::listing::Listing;
@@ -26,7 +29,9 @@ use crate::pidfile::{PidFile, Taken, holder};
 use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
 use crate::slot::Running;
-use crate::{Cli, Exit, Group, UsageError, child, config, count, group, logger, manners, sys};
+use crate::{
+    Cli, Exit, Group, UsageError, child, config, count, group, logger, manners, router, seated, sys,
+};
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
 const USUAL_STOP: Duration = Duration::from_secs(13);
@@ -99,6 +104,9 @@ impl Args {
         I::Item: Into<Group>,
     {
         let mut groups: Vec<Group> = groups.into_iter().map(Into::into).collect();
+        if let Some(seat) = seated::read() {
+            self.sit(seat, &groups);
+        }
         if self.starts() {
             groups = match self.config.apply(groups) {
                 Ok(groups) => groups,
@@ -147,6 +155,30 @@ impl Args {
             Verb::Check => self.check(&groups),
             Verb::ShowConfig => self.show_config(&identity, &groups),
         }
+    }
+
+    /// Takes the seat that the master has executed this process for.
+    fn sit(&self, seat: io::Result<(Seat, seated::Log)>, groups: &[Group]) -> ! {
+        let (seat, log) = match seat {
+            Ok(seat) => seat,
+            Err(error) => {
+                let _ = complain(&self.name, &format!("cannot take its seat: {error}"));
+                std::process::exit(1);
+            }
+        };
+        logger::adopt(self.log_level, log);
+        let name = &seat.place.group;
+        if *name == router::NAME {
+            child::enter_executed(&workhive_worker::router_program(), None, seat);
+        }
+        let Some(group) = groups.iter().find(|group| group.name == *name) else {
+            let why = format!("this program has no group \"{name}\", which the hive has");
+            child::fail(&seat, &why)
+        };
+        if let Some(problem) = group.problem() {
+            child::fail(&seat, &problem);
+        }
+        child::enter_executed(&group.program, group.manners.directory.as_deref(), seat)
     }
 
     /// Says whether a start would make sense, as far as that can be known without one.
@@ -263,8 +295,10 @@ impl Args {
                 error,
             }
         })?;
-        check_threads()?;
         manners::check(&groups).map_err(StartError::Surroundings)?;
+        if groups.iter().any(Group::forks) {
+            check_threads()?;
+        }
         let mut credentials = Vec::with_capacity(groups.len());
         for group in &groups {
             credentials.push(Credentials::of(group).map_err(StartError::User)?);
@@ -284,12 +318,26 @@ impl Args {
                 error,
             })?;
         let routing = Routing::bind(&identity, &mut running)?;
+        let foreign = running
+            .iter()
+            .find(|running| running.definition.command.is_some());
+        let notices = foreign
+            .map(|running| Notices::bind(&identity.notify_socket, &running.credentials))
+            .transpose()
+            .map_err(|error| StartError::Control {
+                path: identity.notify_socket.clone(),
+                error,
+            })?;
+        let invocation =
+            Invocation::own().map_err(StartError::system("find out how it was started"))?;
         Master::new(Setup {
             identity,
             pid_file,
             groups: running,
             control,
             routing,
+            notices,
+            invocation,
         })
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Group;
 use crate::cpus::Affinity;
 use crate::group::MAX_COUNT;
 use crate::manners::{Manners, Umask};
+use crate::{Group, Spawn};
 
 /// Settings of a group, each only if it was given. As they stand in a configuration file, times are numbers of seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,7 @@ pub(crate) struct GroupSettings {
     /// In bytes.
     #[serde(deserialize_with = "read::size")]
     pub(crate) max_memory: Option<u64>,
+    pub(crate) spawn: Option<Spawn>,
     pub(crate) user: Option<String>,
     /// The Unix group.
     pub(crate) group: Option<String>,
@@ -78,6 +79,9 @@ impl GroupSettings {
         if let Some(bytes) = self.max_memory {
             group = group.max_memory(bytes);
         }
+        if let Some(spawn) = self.spawn {
+            group = group.spawn(spawn);
+        }
         if let Some(user) = &self.user {
             group = group.user(user);
         }
@@ -106,6 +110,7 @@ impl From<&Group> for GroupSettings {
             max_requests: group.max_requests,
             max_lifetime: group.max_lifetime,
             max_memory: group.max_memory,
+            spawn: group.command.is_none().then_some(group.spawn),
             user: group.uid_name.clone(),
             group: group.gid_name.clone(),
             nofile: group.manners.nofile,
@@ -217,6 +222,15 @@ fn count(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|count| (1..=MAX_COUNT).contains(count));
     count.ok_or_else(|| format!("it must be 1 to {MAX_COUNT}"))
+}
+
+/// How processes come to be.
+pub(crate) fn spawn(text: &str) -> Result<Spawn, String> {
+    match text {
+        "fork" => Ok(Spawn::Fork),
+        "exec" => Ok(Spawn::Exec),
+        _ => Err("it must be fork or exec".to_owned()),
+    }
 }
 
 /// A time in seconds, with or without a fraction, a day at most.

@@ -15,6 +15,7 @@ use crate::Group;
 use crate::backoff::{Backoff, STABLE};
 use crate::clock::Span;
 use crate::credentials::Credentials;
+use crate::foreign::Output;
 use crate::link::Link;
 use crate::listeners::{GroupListeners, Kept, Opened};
 use crate::recycle::Limits;
@@ -40,8 +41,10 @@ pub(crate) struct Process {
     pub(crate) name: workhive_ipc::route::Process,
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
-    /// `None` once the process has closed its end.
+    /// `None` once the process has closed its end, and for a program that knows nothing of workhive.
     pub(crate) link: Option<Link>,
+    /// What such a program prints.
+    pub(crate) output: Option<Output>,
     pub(crate) row: Row,
     pub(crate) started: Instant,
     pub(crate) ready: Option<Instant>,
@@ -84,6 +87,11 @@ impl Process {
             Phase::Draining => SlotState::Draining,
             Phase::Stopping | Phase::Killed | Phase::Ended => SlotState::Stopping,
         });
+    }
+
+    /// True for a program that knows nothing of workhive.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.output.is_some()
     }
 
     /// True if it has proved that it works.
@@ -153,6 +161,8 @@ pub(crate) struct Running {
     pub(crate) proven: bool,
     /// Failed attempts before that.
     pub(crate) failures: u32,
+    /// Its program has said that it is ready: from then on it is waited for.
+    pub(crate) notifies: bool,
 }
 
 impl Running {
@@ -161,6 +171,8 @@ impl Running {
         credentials: Credentials,
         listeners: GroupListeners,
     ) -> Self {
+        let command = definition.command.as_ref();
+        let notifies = command.is_some_and(|command| command.notifies);
         let slots = (0..definition.count).map(|_| Slot::default()).collect();
         Self {
             definition,
@@ -170,6 +182,7 @@ impl Running {
             steering: Steering::default(),
             proven: false,
             failures: 0,
+            notifies,
         }
     }
 

@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 use workhive_ipc::{MasterEnd, Row, pair};
 use workhive_worker::{Place, Seat};
 
-use crate::child::ChildSeed;
+use crate::child::{ChildSeed, held_back};
 use crate::clock::unix_ms;
+use crate::exec::Image;
+use crate::foreign::Output;
 use crate::link::Link;
 use crate::master::{Master, Order, Timer};
 use crate::recycle::Limits;
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
-use crate::sys;
 use crate::watch::Overdue;
+use crate::{Spawn, seated, sys};
 
 impl Master {
     /// Fills a slot. In the new process, and only there, the result is its seed.
@@ -36,9 +38,9 @@ impl Master {
         if !wanted {
             return None;
         }
-        match self.fork(at) {
-            Ok(Forked::Child(seed)) => return Some(seed),
-            Ok(Forked::Parent(id)) => {
+        match self.make(at) {
+            Ok(Made::Child(seed)) => return Some(seed),
+            Ok(Made::Parent(id)) => {
                 let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
                 if beside {
                     slot.next = Some(id);
@@ -48,6 +50,7 @@ impl Master {
                 let limit = self.groups[at.group].definition.boot_timeout;
                 self.timers.at(Instant::now() + limit, Timer::Boot(id));
                 self.introduce(id);
+                self.look_later_if_foreign(id);
             }
             Err(error) => {
                 let reason = format!("cannot make a process: {error}");
@@ -68,13 +71,13 @@ impl Master {
         None
     }
 
-    fn fork(&mut self, at: SlotId) -> io::Result<Forked> {
-        let row_index = self.free_row().ok_or_else(|| {
+    fn make(&mut self, at: SlotId) -> io::Result<Made> {
+        let index = self.free_row().ok_or_else(|| {
             io::Error::other("too many replaced processes have not ended yet; they will be killed when their time is up")
         })?;
-        let made = self.fork_with(at, row_index);
+        let made = self.make_with(at, index);
         if made.is_err() {
-            self.free_rows.push_front(row_index);
+            self.free_rows.push_front(index);
         }
         made
     }
@@ -87,89 +90,133 @@ impl Master {
         self.free_rows.pop_front()
     }
 
-    fn fork_with(&mut self, at: SlotId, row_index: usize) -> io::Result<Forked> {
-        let row = self.page.row(row_index).ok_or(io::ErrorKind::NotFound)?;
-        let alone = self.routing.is_inside();
-        let clients = self.routing.socket_for(at)?;
+    fn make_with(&mut self, at: SlotId, index: usize) -> io::Result<Made> {
+        let row = self.page.row(index).ok_or(io::ErrorKind::NotFound)?;
         let running = &mut self.groups[at.group];
+        let foreign = running.definition.command.is_some();
         let slot = &mut running.slots[usize::from(at.slot)];
-        let generation = slot.generation;
-        let (link, control) = pair()?;
-        let process = workhive_ipc::route::Process {
-            epoch: self.epoch,
-            slot: u16::try_from(row_index).unwrap_or(u16::MAX),
-            generation: u32::try_from(self.next_id).unwrap_or(u32::MAX),
-        };
-        let seat = Seat {
-            place: Place {
-                group: running.definition.name.clone(),
-                slot: at.slot,
-                generation,
-                count: running.definition.count,
-                process,
-                alone,
+        let birth = Birth {
+            slot: at,
+            generation: slot.generation,
+            name: workhive_ipc::route::Process {
+                epoch: self.epoch,
+                slot: u16::try_from(index).unwrap_or(u16::MAX),
+                generation: u32::try_from(self.next_id).unwrap_or(u32::MAX),
             },
-            listener: running.listeners.for_slot(at.slot)?,
-            control,
-            row: row.clone(),
-            drain: running.definition.drain,
-            stuck: running.definition.stuck_after,
-            clients,
+            alone: self.routing.is_inside() && !foreign,
+            started: Instant::now(),
         };
         slot.generation = slot.generation.wrapping_add(1);
         row.assign(
             u16::try_from(at.group).unwrap_or(u16::MAX),
             &running.definition.name,
             at.slot,
-            generation,
+            birth.generation,
         );
         row.set_started_at(unix_ms());
+        let made = match (&running.definition.command, running.definition.spawn) {
+            (Some(_), _) => self.run_command(birth, &row),
+            (None, Spawn::Exec) => self.execute(birth, &row),
+            (None, Spawn::Fork) => self.fork(birth, &row),
+        };
+        if made.is_err() {
+            row.clear();
+        }
+        made
+    }
+
+    /// The seat of a process that is to be, and the master's end of its link.
+    fn seat(&self, birth: Birth, row: &Row) -> io::Result<(Seat, MasterEnd)> {
+        let running = self.running(birth.slot);
+        let (link, control) = pair()?;
+        let seat = Seat {
+            place: Place {
+                group: running.definition.name.clone(),
+                slot: birth.slot.slot,
+                generation: birth.generation,
+                count: running.definition.count,
+                process: birth.name,
+                alone: birth.alone,
+            },
+            listener: running.listeners.for_slot(birth.slot.slot)?,
+            control,
+            row: row.clone(),
+            drain: running.definition.drain,
+            stuck: running.definition.stuck_after,
+            clients: self.routing.socket_for(birth.slot)?,
+        };
+        Ok((seat, link))
+    }
+
+    /// A process that goes on as a copy of this one.
+    fn fork(&mut self, birth: Birth, row: &Row) -> io::Result<Made> {
+        let (seat, link) = self.seat(birth, row)?;
+        let running = self.running(birth.slot);
         let mut seed = Box::new(ChildSeed {
             program: running.definition.program.clone(),
             seat,
-            chores: running.definition.manners.prepare(at.slot)?,
+            chores: running.definition.manners.prepare(birth.slot.slot)?,
             credentials: running.credentials.clone(),
-            mask: nix::sys::signal::SigSet::empty(),
+            mask: SigSet::empty(),
         });
-        let birth = Birth {
-            slot: at,
-            generation,
-            name: process,
-            alone,
-            started: Instant::now(),
-        };
         seed.mask = Self::block_signals()?;
         let mask = seed.mask;
         let forked = sys::fork();
         if let Ok(ForkResult::Child) = forked {
             row.set_pid(std::process::id());
-            return Ok(Forked::Child(seed));
+            return Ok(Made::Child(seed));
         }
         // From here on this is the master. Its copies of the child's descriptors go first.
         drop(seed);
         let adopted = match forked {
-            Ok(ForkResult::Parent { child }) => self.adopt(birth, child, link, &row),
+            Ok(ForkResult::Parent { child }) => self.adopt(birth, child, Ends::Link(link), row),
             Ok(ForkResult::Child) => Err(io::Error::other("the child has left above")),
             Err(error) => Err(error),
         };
-        if adopted.is_err() {
-            row.clear();
-        }
-        if let Err(errno) = mask.thread_set_mask() {
-            // Cannot happen with a mask that the kernel itself gave (pthread_sigmask(3)).
-            log::error!("cannot unblock signals: {errno}");
-        }
-        adopted.map(Forked::Parent)
+        unblock(mask);
+        adopted.map(Made::Parent)
+    }
+
+    /// A process in which this program starts anew.
+    fn execute(&mut self, birth: Birth, row: &Row) -> io::Result<Made> {
+        let (seat, link) = self.seat(birth, row)?;
+        let mut image = Image::new(&self.invocation)?;
+        let running = self.running(birth.slot);
+        let chores = running.definition.manners.prepare(birth.slot.slot)?;
+        image.settle(chores.but_directory(), &running.credentials);
+        seated::write(seat, &self.page, &mut image)?;
+        self.start_image(birth, image, Ends::Link(link), row)
+    }
+
+    /// A process in which a program starts that knows nothing of us.
+    fn run_command(&mut self, birth: Birth, row: &Row) -> io::Result<Made> {
+        let (image, output) = self.command_image(birth.slot, row)?;
+        self.start_image(birth, image, Ends::Output(output), row)
+    }
+
+    fn start_image(
+        &mut self,
+        birth: Birth,
+        mut image: Image,
+        ends: Ends,
+        row: &Row,
+    ) -> io::Result<Made> {
+        let mask = Self::block_signals()?;
+        // What the master blocks for itself, programs that know nothing of it find as it was.
+        let for_program = match ends {
+            Ends::Link(_) => held_back(mask),
+            Ends::Output(_) => crate::master::without_held(mask),
+        };
+        image.set_mask(for_program);
+        let adopted = image
+            .spawn()
+            .and_then(|child| self.adopt(birth, child, ends, row));
+        unblock(mask);
+        adopted.map(Made::Parent)
     }
 
     /// Takes a new child into the books.
-    fn adopt(
-        &mut self,
-        birth: Birth,
-        pid: Pid,
-        link: MasterEnd,
-        row: &Row,
-    ) -> io::Result<ProcessId> {
+    fn adopt(&mut self, birth: Birth, pid: Pid, ends: Ends, row: &Row) -> io::Result<ProcessId> {
         let id = self.new_id();
         row.set_pid(u32::try_from(pid.as_raw()).unwrap_or(0));
         let pidfd = match sys::pidfd_open(pid) {
@@ -189,13 +236,18 @@ impl Master {
             alone,
             started,
         } = birth;
+        let (link, output) = match ends {
+            Ends::Link(link) => (Some(Link::new(link)), None),
+            Ends::Output(output) => (None, Some(output)),
+        };
         let mut process = Process {
             slot,
             generation,
             name,
             pid,
             pidfd,
-            link: Some(Link::new(link)),
+            link,
+            output,
             row: row.clone(),
             started,
             ready: None,
@@ -208,10 +260,12 @@ impl Master {
             overdue: Overdue::default(),
         };
         let polled = self.watch_fd(&process.pidfd, id * 2).and_then(|()| {
-            process
-                .link
-                .as_ref()
-                .map_or(Ok(()), |link| self.watch_fd(link, id * 2 + 1))
+            let (link, output) = (&process.link, &process.output);
+            match (link, output) {
+                (Some(link), _) => self.watch_fd(link, id * 2 + 1),
+                (None, Some(output)) => self.watch_fd(output, id * 2 + 1),
+                (None, None) => Ok(()),
+            }
         });
         if let Err(error) = polled {
             self.unwatch_fd(&process.pidfd);
@@ -246,7 +300,20 @@ struct Birth {
 }
 
 /// On which side of a fork one is.
-enum Forked {
+enum Made {
     Parent(ProcessId),
     Child(Box<ChildSeed>),
+}
+
+/// How the master hears from a process.
+enum Ends {
+    Link(MasterEnd),
+    Output(Output),
+}
+
+fn unblock(mask: SigSet) {
+    if let Err(errno) = mask.thread_set_mask() {
+        // Cannot happen with a mask that the kernel itself gave (pthread_sigmask(3)).
+        log::error!("cannot unblock signals: {errno}");
+    }
 }

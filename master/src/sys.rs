@@ -1,5 +1,6 @@
 //! The master's `unsafe` calls into the system: fork, process descriptors, signal dispositions.
 
+use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +34,177 @@ pub(crate) fn fork() -> io::Result<ForkResult> {
     // SAFETY: with one thread, the child's copy of every lock and of the allocator is in a consistent state, so it
     // may go on to run any code. Nothing else starts a thread between the check above and this call.
     Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// What a child was about to do when it could not go on; the numbers are left in the stats page.
+pub(crate) const EXECUTE: u16 = 1;
+pub(crate) const DIRECTORY: u16 = 2;
+pub(crate) const DESCRIPTORS: u16 = 3;
+
+/// All that [`fork_exec`] needs, so that the child takes no memory.
+pub(crate) struct Plan<'a> {
+    pub(crate) program: &'a CStr,
+    /// Without the null pointer at the end.
+    pub(crate) args: &'a [*const libc::c_char],
+    /// `NAME=value` with a zero at the end. Values that are ten zeros become the child's pid.
+    pub(crate) env: &'a mut [Vec<u8>],
+    pub(crate) directory: Option<&'a CStr>,
+    /// They become 3, 4, 5 and so on.
+    pub(crate) fds: &'a [RawFd],
+    /// As long as `fds`.
+    pub(crate) spare: Vec<RawFd>,
+    pub(crate) stdio: [Option<RawFd>; 3],
+    pub(crate) foreign: bool,
+    pub(crate) mask: SigSet,
+    /// What is done last, by system calls alone: giving up rights.
+    pub(crate) chores: &'a dyn Fn() -> Result<(), (u16, Errno)>,
+    /// How the child says what it could not do, by system calls or stores alone.
+    pub(crate) failed: &'a dyn Fn(u16, Errno),
+}
+
+/// What stands in a variable where the child's pid is to be.
+const PID_ROOM: &[u8] = b"=0000000000\0";
+
+/// fork(2), and execve(2) in the child; returns in the parent. Works in a process with several threads: between the two
+/// calls the child makes system calls and writes to memory that it has, and no more (signal-safety(7)).
+pub(crate) fn fork_exec(plan: &mut Plan<'_>) -> io::Result<Pid> {
+    let _ = io::stdout().flush();
+    let with_end = |pointers: &mut dyn Iterator<Item = *const libc::c_char>| {
+        let mut all: Vec<_> = pointers.collect();
+        all.push(std::ptr::null());
+        all
+    };
+    let args = with_end(&mut plan.args.iter().copied());
+    // Where the pid goes, by the variable's index and the place in it; found here, where time does not matter.
+    let pids: Vec<(usize, usize)> = plan
+        .env
+        .iter()
+        .enumerate()
+        .filter(|(_, variable)| variable.ends_with(PID_ROOM))
+        .map(|(index, variable)| (index, variable.len() - PID_ROOM.len() + 1))
+        .collect();
+    let env = with_end(&mut plan.env.iter().map(|variable| variable.as_ptr().cast()));
+    // SAFETY: the child calls nothing but `become_program`, which takes neither memory nor locks and never returns.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => become_program(plan, &args, &env, &pids),
+    }
+}
+
+/// The child's side. Never returns, never allocates, never unwinds: every step is a system call or a copy.
+fn become_program(
+    plan: &mut Plan<'_>,
+    args: &[*const libc::c_char],
+    env: &[*const libc::c_char],
+    pids: &[(usize, usize)],
+) -> ! {
+    let (step, errno) = match prepare(plan, pids) {
+        Ok(()) => {
+            // SAFETY: all three are made of zero-terminated strings that live, the lists end with a null pointer.
+            unsafe { libc::execve(plan.program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+            (EXECUTE, Errno::last())
+        }
+        Err(failure) => failure,
+    };
+    (plan.failed)(step, errno);
+    // The shell's numbers: 127 for a program that is not there, 126 for one that cannot be executed.
+    let code = if (step, errno) == (EXECUTE, Errno::ENOENT) {
+        127
+    } else {
+        126
+    };
+    // SAFETY: ends this process without running anything of it.
+    unsafe { libc::_exit(code) }
+}
+
+fn prepare(plan: &mut Plan<'_>, pids: &[(usize, usize)]) -> Result<(), (u16, Errno)> {
+    let pid = nix::unistd::getpid().as_raw().cast_unsigned();
+    for (index, at) in pids {
+        if let Some(room) = plan.env.get_mut(*index).and_then(|all| all.get_mut(*at..)) {
+            write_number(pid, room);
+        }
+    }
+    if plan.foreign {
+        // A group of its own: Ctrl-C is for the master, and what the program starts can be ended with it.
+        nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
+            .map_err(|errno| (DESCRIPTORS, errno))?;
+        for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU] {
+            let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: a default disposition runs no code of ours.
+            unsafe { sigaction(signal, &usual) }.map_err(|errno| (DESCRIPTORS, errno))?;
+        }
+    }
+    arrange(plan).map_err(|errno| (DESCRIPTORS, errno))?;
+    if let Some(directory) = plan.directory {
+        nix::unistd::chdir(directory).map_err(|errno| (DIRECTORY, errno))?;
+    }
+    (plan.chores)()?;
+    plan.mask
+        .thread_set_mask()
+        .map_err(|errno| (DESCRIPTORS, errno))
+}
+
+/// Puts the descriptors where the program looks for them, and closes the rest on execve(2).
+fn arrange(plan: &mut Plan<'_>) -> Result<(), Errno> {
+    let first = crate::exec::FIRST_FD;
+    let end = first + RawFd::try_from(plan.fds.len()).unwrap_or(RawFd::MAX - first);
+    let check = |result: libc::c_int| Errno::result(result).map(drop);
+    // Out of the way first: one may stand where another one is to go.
+    for (spare, fd) in plan.spare.iter_mut().zip(plan.fds) {
+        // SAFETY: takes and returns numbers.
+        *spare = Errno::result(unsafe { libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, end) })?;
+    }
+    for (target, fd) in (0..).zip(plan.stdio) {
+        if let Some(fd) = fd {
+            // SAFETY: takes and returns numbers.
+            check(unsafe { libc::dup2(fd, target) })?;
+        }
+    }
+    for (target, fd) in (first..).zip(&plan.spare) {
+        // SAFETY: takes and returns numbers; the copy has no close-on-exec flag (dup(2)).
+        check(unsafe { libc::dup2(*fd, target) })?;
+    }
+    // Our own are close-on-exec already; this is for what others left open in this process. Kernels before 5.11 do
+    // not know it.
+    // SAFETY: takes numbers.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            end,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    Ok(())
+}
+
+/// Writes a number in digits, and a zero behind it.
+fn write_number(mut number: u32, room: &mut [u8]) {
+    let mut digits = [0; 10];
+    let mut length = 0;
+    while length == 0 || number > 0 {
+        digits[length] = b'0' + (number % 10) as u8;
+        number /= 10;
+        length += 1;
+    }
+    for (to, digit) in room
+        .iter_mut()
+        .zip(digits[..length].iter().rev().chain([&0]))
+    {
+        *to = *digit;
+    }
+}
+
+/// Makes a descriptor that came through execve(2) ours: it must not go further.
+pub(crate) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes and returns numbers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, as the call above has shown, and the caller has it from whoever executed this program, for it
+    // alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// A descriptor for a process that this one has forked and not yet reaped (`pidfd_open(2)`). Close-on-exec.

@@ -8,7 +8,7 @@ use workhive_protocols::{Handshake, Protocol, Raw, Verdict, WebSocket};
 use workhive_worker::{Conn, ConnectionError, Definition, Listener, Place, Process, Result, Uid};
 
 use crate::manners::{Manners, Umask};
-use crate::{Exit, Group, run_all};
+use crate::{Exit, Group, Spawn, run_all};
 
 /// A group of worker processes that speak protocol `P`, each with a state `S`, with data `D` on every connection.
 ///
@@ -52,6 +52,7 @@ struct Settings {
     /// As it was given: the group understands it.
     cpu_affinity: Option<String>,
     one_process: Option<String>,
+    spawn: Option<Spawn>,
 }
 
 impl<P: Protocol> Worker<P> {
@@ -77,6 +78,7 @@ impl<P: Protocol> Worker<P> {
                 manners: Manners::default(),
                 cpu_affinity: None,
                 one_process: None,
+                spawn: None,
             },
         }
     }
@@ -227,6 +229,13 @@ impl<P: Protocol, S: 'static, D: 'static> Worker<P, S, D> {
     /// The working directory of the processes: [`Group::chdir`].
     pub fn chdir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.settings.manners.directory = Some(directory.into());
+        self
+    }
+
+    /// How processes come to be: copies of the master ([`Spawn::Fork`], unless set), or the program started anew for each
+    /// ([`Spawn::Exec`]).
+    pub fn spawn(mut self, spawn: Spawn) -> Self {
+        self.settings.spawn = Some(spawn);
         self
     }
 
@@ -539,6 +548,9 @@ impl<P: Protocol, S: 'static, D: 'static> From<Worker<P, S, D>> for Group {
         group = group.with_manners(&settings.manners);
         if let Some(cpus) = settings.cpu_affinity {
             group = group.cpu_affinity(cpus);
+        }
+        if let Some(spawn) = settings.spawn {
+            group = group.spawn(spawn);
         }
         if let Some(why) = settings.one_process {
             group = group.one_process_only(why);

@@ -2,6 +2,7 @@
 
 mod echo;
 mod push;
+mod run;
 
 use std::ffi::OsString;
 
@@ -12,11 +13,13 @@ workhive: a multi-process runtime for network services
 
 Usage: workhive push [VERB] [OPTIONS]               push messages to WebSocket clients by their uid
        workhive push send|online|rooms ...          reach the clients of a running push server
+       workhive run [VERB] --listen ADDR [OPTIONS] -- PROGRAM ARGS
+                                                    watch over any program, in several processes
        workhive echo [VERB] SCHEME://ADDR [OPTIONS] answer with what was sent; for measuring and for test suites
        workhive --version
 
 VERB is start (when none is given), stop, restart, reload, scale, status, connections, check or show-config.
-`workhive push --help` and `workhive echo --help` list the options.
+`workhive push --help`, `workhive run --help` and `workhive echo --help` list the options.
 ";
 
 /// Runs the `workhive` binary with these arguments, of which the first is the program's name.
@@ -31,6 +34,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> Exit {
     let rest = args;
     let result = match app.to_str() {
         Some("push") => push::run(rest),
+        Some("run") => run::run(rest),
         Some("echo") => echo::run(rest),
         Some("--version" | "-V") => {
             println!("workhive {}", env!("CARGO_PKG_VERSION"));
@@ -46,7 +50,9 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
         _ => {
             let name = app.display();
-            eprintln!("error: there is no app \"{name}\": choose push or echo (workhive --help)");
+            eprintln!(
+                "error: there is no app \"{name}\": choose push, run or echo (workhive --help)"
+            );
             return Exit::USAGE;
         }
     };

@@ -1,0 +1,244 @@
+//! Programs that are executed: everything that execve(2) is to be given, made before the fork.
+//!
+//! Between fork(2) and execve(2) a child of a process with several threads may do nothing that takes memory or a lock:
+//! whichever thread held it at the fork does not exist in the child (signal-safety(7)). So all of it is prepared here,
+//! and what the child does, in [`sys::fork_exec`], are system calls.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::SigSet;
+use nix::unistd::{AccessFlags, Pid};
+use workhive_ipc::Row;
+
+use crate::credentials::Credentials;
+use crate::manners::{Chores, Refused};
+use crate::sys;
+
+/// The first descriptor that an executed program is given, as `sd_listen_fds(3)` has it.
+pub(crate) const FIRST_FD: RawFd = 3;
+
+/// Variables that concern one process and must not reach another by inheritance.
+const OURS: [&str; 9] = [
+    crate::seated::SEAT,
+    crate::seated::PID,
+    crate::succession::STATE,
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// How a program is started anew: the file, the arguments, the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl Invocation {
+    /// This process's own, as it was started: a program that has been replaced by a new one meanwhile is the new one.
+    pub(crate) fn own() -> io::Result<Self> {
+        let args: Vec<OsString> = std::env::args_os().collect();
+        let directory = std::env::current_dir()?;
+        // Not /proc/self/exe first: behind a symbolic link that is swapped for each release, it stands for the old one.
+        let program = args
+            .first()
+            .and_then(|name| find(Path::new(name)).ok())
+            .map_or_else(std::env::current_exe, std::path::absolute)?;
+        Ok(Self {
+            program,
+            args,
+            directory: Some(directory),
+        })
+    }
+}
+
+/// The file that a command names, execvp(3): one with a slash is a path, others are looked for in `PATH`.
+pub(crate) fn find(name: &Path) -> io::Result<PathBuf> {
+    let runs = |path: &Path| path.is_file() && nix::unistd::access(path, AccessFlags::X_OK).is_ok();
+    if name.as_os_str().as_bytes().contains(&b'/') {
+        // What is there and cannot run is another matter than what is not there.
+        std::fs::metadata(name)?;
+        return runs(name)
+            .then(|| name.to_owned())
+            .ok_or_else(|| io::ErrorKind::PermissionDenied.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|path| runs(path))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is none in PATH"))
+}
+
+/// A program with all that a new process needs to become it.
+#[derive(Debug)]
+pub(crate) struct Image {
+    program: CString,
+    args: Vec<CString>,
+    /// `NAME=value`, each with its final zero.
+    env: Vec<Vec<u8>>,
+    directory: Option<CString>,
+    /// They become 3, 4, 5 and so on.
+    fds: Vec<OwnedFd>,
+    /// What becomes of descriptors 0, 1 and 2; those without stay as they are.
+    stdio: [Option<OwnedFd>; 3],
+    chores: Option<Chores>,
+    credentials: Credentials,
+    mask: SigSet,
+    /// A program that knows nothing of us, in a process group of its own.
+    foreign: bool,
+    /// Where the child says why it could not be what it was to be.
+    row: Option<Row>,
+}
+
+impl Image {
+    pub(crate) fn new(invocation: &Invocation) -> io::Result<Self> {
+        let Invocation {
+            program,
+            args,
+            directory,
+        } = invocation;
+        Ok(Self {
+            program: c_string(program.as_os_str())?,
+            args: args
+                .iter()
+                .map(|argument| c_string(argument))
+                .collect::<io::Result<_>>()?,
+            env: std::env::vars_os()
+                .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
+                .map(|(name, value)| variable(&name, &value))
+                .collect(),
+            directory: directory
+                .as_ref()
+                .map(|path| c_string(path.as_os_str()))
+                .transpose()?,
+            fds: Vec::new(),
+            stdio: [None, None, None],
+            chores: None,
+            credentials: Credentials::default(),
+            mask: SigSet::empty(),
+            foreign: false,
+            row: None,
+        })
+    }
+
+    /// Hands a descriptor over; returns the number that it will have.
+    pub(crate) fn give(&mut self, fd: impl Into<OwnedFd>) -> RawFd {
+        self.fds.push(fd.into());
+        FIRST_FD + RawFd::try_from(self.fds.len() - 1).unwrap_or(RawFd::MAX)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.env.push(variable(OsStr::new(name), value.as_ref()));
+    }
+
+    /// A variable whose value is the number of the process that it is given to.
+    pub(crate) fn set_pid(&mut self, name: &str) {
+        // Ten digits and the end: the child writes them in.
+        self.set(name, "0000000000");
+    }
+
+    /// In what surroundings it runs, and as whom.
+    pub(crate) fn settle(&mut self, chores: Chores, credentials: &Credentials) {
+        self.chores = Some(chores);
+        self.credentials = credentials.clone();
+    }
+
+    /// Makes it a program that knows nothing of us: with the usual dispositions of signals, nothing to read, and an
+    /// output that is read by us.
+    pub(crate) fn foreign(&mut self, output: OwnedFd) -> io::Result<()> {
+        let null = std::fs::File::open("/dev/null")?;
+        self.stdio = [Some(null.into()), Some(output.try_clone()?), Some(output)];
+        self.foreign = true;
+        Ok(())
+    }
+
+    pub(crate) fn set_mask(&mut self, mask: SigSet) {
+        self.mask = mask;
+    }
+
+    pub(crate) fn report_in(&mut self, row: Row) {
+        self.row = Some(row);
+    }
+
+    /// Makes the process. The caller has blocked all signals.
+    pub(crate) fn spawn(mut self) -> io::Result<Pid> {
+        let args: Vec<_> = self.args.iter().map(|argument| argument.as_ptr()).collect();
+        let fds: Vec<RawFd> = self.fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let stdio = [0, 1, 2].map(|index| self.stdio[index].as_ref().map(AsRawFd::as_raw_fd));
+        let (chores, credentials) = (self.chores.as_ref(), &self.credentials);
+        let row = self.row.as_ref();
+        sys::fork_exec(&mut sys::Plan {
+            program: &self.program,
+            args: &args,
+            env: &mut self.env,
+            directory: self.directory.as_deref(),
+            spare: vec![-1; fds.len()],
+            fds: &fds,
+            stdio,
+            foreign: self.foreign,
+            mask: self.mask,
+            chores: &|| {
+                // Rights go last: all the rest may need them.
+                chores
+                    .map_or(Ok(()), Chores::apply)
+                    .map_err(Refused::code)?;
+                credentials.assume_now()
+            },
+            failed: &|step, errno| {
+                if let Some(row) = row {
+                    row.set_boot_error(step, errno as i32);
+                }
+            },
+        })
+    }
+}
+
+/// What a child could not do, by the number that it leaves in its row.
+pub(crate) fn describe_failure(
+    step: u16,
+    errno: i32,
+    what: &Path,
+    chores: Option<&Chores>,
+) -> String {
+    if let Some(refused) = Refused::from_code(step, errno)
+        && let Some(chores) = chores
+    {
+        return chores.explain(refused);
+    }
+    let error = io::Error::from_raw_os_error(errno);
+    match step {
+        sys::EXECUTE => format!("cannot execute {}: {error}", what.display()),
+        sys::DIRECTORY => format!("cannot enter its working directory: {error}"),
+        sys::DESCRIPTORS => format!("cannot arrange its descriptors: {error}"),
+        _ => format!(
+            "cannot take its place: {}: {error}",
+            crate::credentials::describe_step(step)
+        ),
+    }
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("\"{}\" has a zero byte in it", text.display()),
+        )
+    })
+}
+
+fn variable(name: &OsStr, value: &OsStr) -> Vec<u8> {
+    let mut variable = name.to_owned().into_vec();
+    variable.push(b'=');
+    variable.extend_from_slice(value.as_bytes());
+    // What the environment cannot hold is not in it: a zero ends it.
+    variable.push(0);
+    variable
+}

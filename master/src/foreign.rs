@@ -1,0 +1,403 @@
+//! Programs that know nothing of workhive: they are handed their sockets as `sd_listen_fds(3)` has it, may say that they
+//! are ready as `sd_notify(3)` has it, are told to finish by a signal, and what they print goes to the log.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, setsockopt};
+use nix::unistd::{Pid, getpgid};
+use workhive_ipc::{Row, ToWorker};
+
+use crate::credentials::Credentials;
+use crate::exec::{Image, Invocation, find};
+use crate::group::Command;
+use crate::local_socket::LocalSocket;
+use crate::master::{Master, Timer};
+use crate::slot::{Phase, Process, ProcessId, SlotId};
+use crate::watch::monotonic_ms;
+use crate::{logger, sys};
+
+/// How long a program that does not say when it is ready has to live to count as ready.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// Longest line of a program's output, in bytes; a longer one is logged in pieces.
+const MAX_LINE: usize = 8 * 1024;
+
+/// What is read from one program at one time: a loud one must not keep the others waiting.
+const MAX_READ: usize = 64 * 1024;
+
+/// Notices taken at one time.
+const MAX_NOTICES: usize = 64;
+
+/// Longest notice, in bytes; the rest is cut.
+const MAX_NOTICE: usize = 4096;
+
+/// What a program prints, on standard output and on standard error, in lines. Empty ones are left out.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pipe: File,
+    line: Vec<u8>,
+}
+
+impl Output {
+    /// The pipe's two ends: ours does not wait.
+    fn new() -> io::Result<(Self, OwnedFd)> {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let output = Self {
+            pipe: read.into(),
+            line: Vec::new(),
+        };
+        Ok((output, write))
+    }
+
+    /// Takes what there is; true if there may be more.
+    fn read(&mut self, mut each: impl FnMut(&str)) -> bool {
+        let mut buffer = [0; 4096];
+        let mut taken = 0;
+        while taken < MAX_READ {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => {
+                    taken += length;
+                    self.line.extend_from_slice(&buffer[..length]);
+                    self.lines(&mut each);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn lines(&mut self, each: &mut impl FnMut(&str)) {
+        let mut start = 0;
+        while let Some(end) = self.line[start..].iter().position(|byte| *byte == b'\n') {
+            let line = &self.line[start..start + end];
+            say(line.strip_suffix(b"\r").unwrap_or(line), each);
+            start += end + 1;
+        }
+        self.line.drain(..start);
+        if self.line.len() >= MAX_LINE {
+            self.finish(each);
+        }
+    }
+
+    /// The program has ended, perhaps in the middle of a line.
+    fn finish(&mut self, each: &mut impl FnMut(&str)) {
+        let line = std::mem::take(&mut self.line);
+        say(&line, each);
+    }
+}
+
+fn say(line: &[u8], each: &mut impl FnMut(&str)) {
+    for piece in line.chunks(MAX_LINE) {
+        each(&String::from_utf8_lossy(piece));
+    }
+}
+
+impl AsRawFd for Output {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pipe.as_raw_fd()
+    }
+}
+
+/// Where programs say that they are ready: a datagram socket, at a path that they find in `NOTIFY_SOCKET`.
+#[derive(Debug)]
+pub(crate) struct Notices {
+    socket: std::os::unix::net::UnixDatagram,
+    file: LocalSocket,
+}
+
+impl Notices {
+    /// Listens at `path`, for programs that run as this user, or as the one that they are to become.
+    pub(crate) fn bind(path: &Path, credentials: &Credentials) -> io::Result<Self> {
+        let (file, socket) = LocalSocket::bind_datagrams(path)?;
+        if let Some(user) = credentials.another_user() {
+            file.give_to(user)?;
+        }
+        // The kernel says who speaks, and lets nobody lie (unix(7)).
+        setsockopt(&socket, PassCred, &true)?;
+        Ok(Self { socket, file })
+    }
+
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The next notice, and the process that it is from.
+    fn next(&self) -> Option<(Pid, Vec<u8>)> {
+        loop {
+            let mut buffer = [0; MAX_NOTICE];
+            let mut slices = [IoSliceMut::new(&mut buffer)];
+            // Room for who it is and no more: descriptors that come along are closed by the kernel.
+            let mut control = nix::cmsg_space!(libc::ucred);
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+            let received = recvmsg::<UnixAddr>(
+                self.socket.as_raw_fd(),
+                &mut slices,
+                Some(&mut control),
+                flags,
+            );
+            let (pid, length) = match received {
+                Ok(received) => {
+                    let pid = received.cmsgs().ok().and_then(|mut all| {
+                        all.find_map(|message| match message {
+                            ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
+                            _ => None,
+                        })
+                    });
+                    (pid, received.bytes)
+                }
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(_) => return None,
+            };
+            let pid = Pid::from_raw(pid.unwrap_or(0));
+            return Some((pid, buffer[..length].to_vec()));
+        }
+    }
+}
+
+impl AsRawFd for Notices {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Ends whatever runs in the process group of a program. The caller knows that the program has not been reaped, so the
+/// number is its own; a program so young that it has no group yet has started nothing.
+pub(crate) fn kill_group(leader: Pid) {
+    let _ = killpg(leader, Signal::SIGKILL);
+}
+
+impl Master {
+    /// What a slot's program is given, and our end of its output.
+    pub(crate) fn command_image(&self, at: SlotId, row: &Row) -> io::Result<(Image, Output)> {
+        let running = self.running(at);
+        let command = running
+            .definition
+            .command
+            .as_ref()
+            .ok_or(io::ErrorKind::NotFound)?;
+        let invocation = command.invocation(self.invocation.directory.as_deref())?;
+        let mut image = Image::new(&invocation)?;
+        let mut names = Vec::new();
+        for inherited in running.listeners.all_for_slot(at.slot)? {
+            // A program that waits in accept(2) would otherwise find that it does not wait.
+            fcntl(&inherited.socket, FcntlArg::F_SETFL(OFlag::empty()))?;
+            names.push(running.definition.name.clone());
+            image.give(inherited.socket);
+        }
+        image.set("LISTEN_FDS", names.len().to_string());
+        image.set("LISTEN_FDNAMES", names.join(":"));
+        image.set_pid("LISTEN_PID");
+        if let Some(notices) = &self.notices {
+            image.set("NOTIFY_SOCKET", notices.path().as_os_str());
+            let stuck = running.definition.stuck_after.as_micros();
+            image.set("WATCHDOG_USEC", stuck.to_string());
+            image.set_pid("WATCHDOG_PID");
+        }
+        image.set("WORKHIVE_GROUP", &running.definition.name);
+        image.set("WORKHIVE_SLOT", at.slot.to_string());
+        image.set("WORKHIVE_COUNT", running.definition.count.to_string());
+        let chores = running.definition.manners.prepare(at.slot)?;
+        image.settle(chores, &running.credentials);
+        image.report_in(row.clone());
+        let (output, theirs) = Output::new()?;
+        image.foreign(theirs)?;
+        Ok((image, output))
+    }
+
+    /// Takes note of when a new program is to count as ready.
+    pub(crate) fn look_later_if_foreign(&mut self, id: ProcessId) {
+        if self.processes.get(&id).is_some_and(Process::is_foreign) {
+            self.timers.at(Instant::now() + ALIVE, Timer::Alive(id));
+        }
+    }
+
+    /// A program has lived for a while.
+    pub(crate) fn on_alive(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get(&id)
+            && !self.running(process.slot).notifies
+        {
+            self.on_ready(id);
+        }
+    }
+
+    /// A program has printed something.
+    pub(crate) fn on_output(&mut self, id: ProcessId) {
+        let more = self.read_output(id);
+        // Readiness is told once (epoll's edge-triggered mode): asking again makes it be told again.
+        if more
+            && let Some(output) = self
+                .processes
+                .get(&id)
+                .and_then(|process| process.output.as_ref())
+        {
+            self.unwatch_fd(output);
+            if let Err(error) = self.watch_fd(output, id * 2 + 1) {
+                log::error!("cannot poll the output of process {id}: {error}");
+            }
+        }
+    }
+
+    /// Logs what a program has printed; true if there may be more.
+    pub(crate) fn read_output(&mut self, id: ProcessId) -> bool {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return false;
+        };
+        let place = self.groups[process.slot.group].place(process.slot.slot);
+        let pid = u32::try_from(process.pid.as_raw()).unwrap_or(0);
+        let ended = process.phase == Phase::Ended;
+        let Some(output) = &mut process.output else {
+            return false;
+        };
+        let mut each = |line: &str| logger::said(&place, pid, line);
+        let more = output.read(&mut each);
+        if ended {
+            output.finish(&mut each);
+        }
+        more
+    }
+
+    /// Programs have said something about themselves.
+    pub(crate) fn on_notices(&mut self) {
+        for _ in 0..MAX_NOTICES {
+            let Some((pid, text)) = self.notices.as_ref().and_then(Notices::next) else {
+                return;
+            };
+            match self.speaker(pid) {
+                Some(id) => self.on_notice(id, &text),
+                None => log::debug!("a notice from process {pid}, which is none of this hive"),
+            }
+        }
+        // There may be more, and readiness is told once.
+        if let Some(notices) = &self.notices {
+            self.unwatch_fd(notices);
+            if let Err(error) = self.watch_fd(notices, crate::master::NOTICES.0) {
+                log::error!("cannot poll for notices: {error}");
+            }
+        }
+    }
+
+    /// Whose process this is: a program's own, or one that it has started.
+    fn speaker(&self, pid: Pid) -> Option<ProcessId> {
+        let of = |wanted: Pid| {
+            let mut processes = self.processes.iter();
+            let found =
+                processes.find(|(_, process)| process.is_foreign() && process.pid == wanted);
+            found.map(|(id, _)| *id)
+        };
+        of(pid).or_else(|| of(getpgid(Some(pid)).ok()?))
+    }
+
+    fn on_notice(&mut self, id: ProcessId, text: &[u8]) {
+        for line in text.split(|byte| *byte == b'\n') {
+            let Some(process) = self.processes.get(&id) else {
+                return;
+            };
+            let at = process.slot;
+            match line {
+                b"READY=1" => {
+                    self.groups[at.group].notifies = true;
+                    self.on_ready(id);
+                }
+                b"STOPPING=1" => self.on_self_drain(id),
+                b"WATCHDOG=1" => {
+                    // From now on it has to go on saying so.
+                    let stuck = self.running(at).definition.stuck_after.as_millis();
+                    let stuck = u64::try_from(stuck).unwrap_or(u64::MAX);
+                    if let Some(now) = monotonic_ms() {
+                        process.row.set_deadline(now.saturating_add(stuck));
+                    }
+                }
+                _ => {
+                    if let Some(status) = line.strip_prefix(b"STATUS=") {
+                        let status = String::from_utf8_lossy(status);
+                        log::info!("{}: pid {} says: {status}", self.place(at), process.pid);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells a process to go, in the way that it understands.
+    pub(crate) fn tell_to_go(&mut self, id: ProcessId, message: ToWorker) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        if !process.is_foreign() {
+            self.send(id, message, None);
+            return;
+        }
+        // What it drains for may take longer than the time after which silence means that it is stuck.
+        process.row.set_deadline(0);
+        let command = self.running(process.slot).definition.command.as_ref();
+        let signal = command.map_or(Signal::SIGTERM, |command| command.stop_signal);
+        if let Err(error) = sys::pidfd_send(std::os::fd::AsFd::as_fd(&process.pidfd), signal) {
+            log::error!("cannot send {signal} to process {}: {error}", process.pid);
+        }
+    }
+}
+
+impl Command {
+    /// How it is executed: its file is looked for anew each time, so that a reload runs the one that is there then.
+    pub(crate) fn invocation(&self, directory: Option<&Path>) -> io::Result<Invocation> {
+        let program = find(Path::new(&self.program)).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot execute {}: {error}", self.program.display()),
+            )
+        })?;
+        let mut args = vec![self.program.clone()];
+        args.extend(self.args.iter().cloned());
+        Ok(Invocation {
+            program,
+            args,
+            directory: directory.map(PathBuf::from),
+        })
+    }
+
+    /// Its file's name, for tables.
+    pub(crate) fn name(&self) -> String {
+        let path = Path::new(&self.program);
+        let stem = path.file_stem().unwrap_or(path.as_os_str());
+        String::from_utf8_lossy(stem.as_bytes()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn output_comes_in_lines_and_a_long_one_in_pieces() {
+        let (mut output, theirs) = Output::new().unwrap();
+        let mut theirs = File::from(theirs);
+        let mut lines = Vec::new();
+        theirs.write_all(b"one\r\ntw").unwrap();
+        assert!(!output.read(|line| lines.push(line.to_owned())));
+        theirs.write_all(b"o\n\nthree").unwrap();
+        output.read(|line| lines.push(line.to_owned()));
+        // Empty lines say nothing.
+        assert_eq!(lines, ["one", "two"]);
+        output.finish(&mut |line| lines.push(line.to_owned()));
+        assert_eq!(lines[2], "three");
+        theirs.write_all(&[b'x'; MAX_LINE + 10]).unwrap();
+        theirs.write_all(b"\n").unwrap();
+        lines.clear();
+        output.read(|line| lines.push(line.to_owned()));
+        let lengths: usize = lines.iter().map(String::len).sum();
+        assert_eq!(lengths, MAX_LINE + 10);
+        assert!(lines.iter().all(|line| line.len() <= MAX_LINE + 4096));
+    }
+}

@@ -1,0 +1,4 @@
+//! Upgrade.
+
+/// The variable.
+pub(crate) const STATE: &str = "WORKHIVE_SUCCESSION";
