@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use workhive_worker::{Address, Program};
 
-use crate::listeners::listener;
+use crate::kept::listener;
 use crate::manners::Manners;
 use crate::router;
 

@@ -584,6 +584,7 @@
 
 pub mod app;
 mod backoff;
+mod bound;
 mod child;
 mod cli;
 mod clock;
@@ -600,6 +601,7 @@ mod exit;
 mod foreign;
 mod group;
 mod identity;
+mod kept;
 mod lend;
 mod life;
 mod link;
@@ -620,6 +622,7 @@ mod run;
 mod scale;
 mod seated;
 mod settings;
+mod shared;
 mod slot;
 mod spawn;
 mod steer;

@@ -11,11 +11,12 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use workhive_ipc::{ChannelError, ListenOutcome, Received, ToMaster, ToWorker};
 
 use crate::backoff::{ATTEMPTS, STABLE, random};
+use crate::bound::{chosen, parse, takes_rights};
 use crate::clock::Span;
 use crate::error::StartError;
 use crate::exec::describe_failure;
 use crate::foreign::kill_group;
-use crate::listeners::{Opened, chosen, parse, takes_rights};
+use crate::kept::Opened;
 use crate::master::{Master, Mood, Order, Timer};
 use crate::slot::{Ending, Phase, ProcessId, SlotId, describe};
 use crate::sys;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Span, unix_ms};
 use crate::control::{ClientId, PATIENCE, Progress};
-use crate::listeners::Opened;
+use crate::kept::Opened;
 use crate::master::{Master, Mood, Timer};
 use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
 use crate::recycle::memory;

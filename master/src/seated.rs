@@ -10,7 +10,7 @@ use workhive_ipc::{StatsPage, WorkerEnd, route};
 use workhive_worker::{Inherited, Place, Seat};
 
 use crate::exec::Image;
-use crate::{listeners, logger, sys};
+use crate::{bound, logger, sys};
 
 /// The variable with the seat, in JSON.
 pub(crate) const SEAT: &str = "WORKHIVE_SEAT";
@@ -118,7 +118,7 @@ fn take(text: &str) -> io::Result<(Seat, Log)> {
     let listener = match written.listener {
         Some(listener) => Some(Inherited {
             socket: own(listener.socket)?,
-            address: listeners::parse(&listener.address)?,
+            address: bound::parse(&listener.address)?,
             shared: listener.shared,
         }),
         None => None,
