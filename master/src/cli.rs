@@ -14,6 +14,7 @@ use log::LevelFilter;
 use crate::Exit;
 use crate::config::Config;
 use crate::count::Count;
+use crate::line::Format;
 use crate::options::{for_groups, standard};
 use crate::settings::GroupSettings;
 
@@ -47,12 +48,13 @@ pub(crate) const VERBS: [(&str, Verb); 9] = [
 const DEFINED: &[Verb] = &[Verb::Start, Verb::Restart, Verb::Check, Verb::ShowConfig];
 
 /// Which of the standard options go with which verbs; the rest go with all.
-const ONLY_WITH: [(&str, &[Verb]); 23] = [
+const ONLY_WITH: &[(&str, &[Verb])] = &[
     ("to", &[Verb::Scale]),
     ("daemon", DEFINED),
     ("count", DEFINED),
     ("log-file", DEFINED),
     ("log-level", DEFINED),
+    ("log-format", DEFINED),
     ("drain", DEFINED),
     ("boot-timeout", DEFINED),
     ("stuck-after", DEFINED),
@@ -292,7 +294,7 @@ impl Cli {
             .iter()
             .find(|(name, _)| *name == word)
             .map_or(Verb::Start, |(_, verb)| *verb);
-        for (option, verbs) in ONLY_WITH {
+        for &(option, verbs) in ONLY_WITH {
             if matches.value_source(option) == Some(ValueSource::CommandLine)
                 && !verbs.contains(&verb)
             {
@@ -346,6 +348,11 @@ impl Cli {
             log_level: level
                 .and_then(|level| LevelFilter::from_str(&level).ok())
                 .unwrap_or(LevelFilter::Info),
+            log_format: matches
+                .get_one("log-format")
+                .copied()
+                .or(config.hive.log_format)
+                .unwrap_or_default(),
             settings: GroupSettings {
                 count: None,
                 drain: matches.get_one("drain").copied(),
@@ -396,6 +403,7 @@ pub struct Args {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: LevelFilter,
+    pub(crate) log_format: Format,
     pub(crate) settings: GroupSettings,
     pub(crate) config: Config,
     flags: BTreeMap<String, bool>,

@@ -19,7 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use toml::Spanned;
 
 use crate::Group;
-use crate::settings::GroupSettings;
+use crate::line::Format;
+use crate::settings::{GroupSettings, write_text};
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -42,6 +43,8 @@ pub(crate) struct HiveSettings {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Option<String>,
+    #[serde(serialize_with = "write_text")]
+    pub(crate) log_format: Option<Format>,
 }
 
 /// The file as it is written.
@@ -53,6 +56,8 @@ struct Written {
     log_file: Option<PathBuf>,
     #[serde(deserialize_with = "level")]
     log_level: Option<String>,
+    #[serde(deserialize_with = "format")]
+    log_format: Option<Format>,
     all: GroupSettings,
     groups: BTreeMap<String, Spanned<GroupSettings>>,
 }
@@ -75,6 +80,11 @@ fn level<'d, D: Deserializer<'d>>(from: D) -> Result<Option<String>, D::Error> {
     }
 }
 
+fn format<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Format>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
 impl Config {
     /// Reads a file. An error says where in it, with line and column.
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
@@ -95,6 +105,7 @@ impl Config {
                 pid_file: file.pid_file,
                 log_file: file.log_file,
                 log_level: file.log_level,
+                log_format: file.log_format,
             },
             all: file.all,
             groups: groups.collect(),

@@ -513,6 +513,8 @@
 //! 2026-01-02T03:04:05.678Z INFO text[0] 1234 127.0.0.1:40312 is here
 //! ```
 //!
+//! With `--log-format json` each line is an object with `time`, `level`, `place`, `pid`, `target` and `message`.
+//!
 //! It goes to standard error, or to the file of `--log-file`; a daemon without one logs beside its pid file. What is
 //! printed with `println!` goes to standard output as it is; with `-d` standard output and standard error lead to the
 //! log file too. A logger that the program installs before it runs the hive is left in its place.
@@ -604,6 +606,7 @@ mod identity;
 mod kept;
 mod lend;
 mod life;
+mod line;
 mod link;
 mod listeners;
 mod listing;
@@ -617,6 +620,7 @@ mod protocol;
 mod recycle;
 mod reload;
 mod report;
+mod resources;
 mod router;
 mod run;
 mod scale;

@@ -7,7 +7,6 @@
 //! No write waits. A master that is held up by a terminal whose output was stopped (Ctrl+S), or by a pipe that nobody
 //! reads, watches over nothing: lines that do not fit are lost, and counted.
 
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,13 +22,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
-use crate::clock::{Timestamp, unix_ms};
+use crate::clock::unix_ms;
+use crate::line::{Format, Head};
 
 /// How often a process looks whether its log file has been moved away.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Longest line, in bytes; the rest is cut.
-const MAX_LINE: usize = 16 * 1024;
 
 struct Logger {
     state: Mutex<State>,
@@ -39,6 +36,7 @@ struct State {
     /// Who logs: `master`, or `group[slot]`.
     place: String,
     pid: u32,
+    format: Format,
     file: Option<LogFile>,
     lost: Lost,
 }
@@ -64,6 +62,7 @@ static LOGGER: Logger = Logger {
     state: Mutex::new(State {
         place: String::new(),
         pid: 0,
+        format: Format::Text,
         file: None,
         lost: Lost {
             lines: 0,
@@ -98,10 +97,17 @@ impl Logger {
     fn write(&self, record: &Record<'_>, name: Option<(&str, u32)>) {
         let mut guard = self.state();
         let state = &mut *guard;
-        let now = unix_ms();
-        let mut text = state.lost.told(now, &state.place, state.pid);
-        let (place, pid) = name.unwrap_or((&state.place, state.pid));
-        text.push_str(&line(now, record, place, pid));
+        let own = Head {
+            now: unix_ms(),
+            place: &state.place,
+            pid: state.pid,
+        };
+        let mut text = state.lost.told(state.format, own);
+        let head = match name {
+            Some((place, pid)) => Head { place, pid, ..own },
+            None => own,
+        };
+        text.push_str(&head.line(state.format, record));
         let taken = match &mut state.file {
             Some(file) => {
                 if file.looked.elapsed() >= LOOK {
@@ -117,15 +123,19 @@ impl Logger {
 
 impl Lost {
     /// What is to be written ahead of the next line.
-    fn told(self, now: u64, place: &str, pid: u32) -> String {
+    fn told(self, format: Format, head: Head<'_>) -> String {
         let mut text = String::new();
         if self.torn {
             text.push('\n');
         }
         if self.lines > 0 {
             let what = format_args!("{} lines of the log could not be written", self.lines);
-            let record = Record::builder().level(Level::Warn).args(what).build();
-            text.push_str(&line(now, &record, place, pid));
+            let record = Record::builder()
+                .level(Level::Warn)
+                .target(module_path!())
+                .args(what)
+                .build();
+            text.push_str(&head.line(format, &record));
         }
         text
     }
@@ -223,31 +233,6 @@ impl LogFile {
     }
 }
 
-/// `2026-01-02T03:04:05.678Z INFO push[2] 1234 text`. Control characters are escaped: a peer's bytes in a message must
-/// not forge a line, nor reach a terminal.
-fn line(now: u64, record: &Record<'_>, place: &str, pid: u32) -> String {
-    let mut line = String::with_capacity(128);
-    // Writing to a String does not fail.
-    let _ = write!(line, "{} {} {place} {pid} ", Timestamp(now), record.level());
-    let start = line.len();
-    let _ = write!(line, "{}", record.args());
-    if line[start..].contains(|c: char| c.is_control()) {
-        let mut escaped = String::with_capacity(line.len() + 16);
-        for c in line[start..].chars() {
-            if c.is_control() {
-                escaped.extend(c.escape_default());
-            } else {
-                escaped.push(c);
-            }
-        }
-        line.truncate(start);
-        line.push_str(&escaped);
-    }
-    line.truncate(line.floor_char_boundary(MAX_LINE));
-    line.push('\n');
-    line
-}
-
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .append(true)
@@ -264,7 +249,12 @@ fn open(path: &Path) -> io::Result<File> {
 /// Starts logging, to `path` or to standard error. A logger that the program has installed before stays.
 ///
 /// With `standard`, standard output and error lead to the file too: what a library prints must not be lost.
-pub(crate) fn start(level: LevelFilter, path: Option<&Path>, standard: bool) -> io::Result<()> {
+pub(crate) fn start(
+    level: LevelFilter,
+    format: Format,
+    path: Option<&Path>,
+    standard: bool,
+) -> io::Result<()> {
     let file = match path {
         Some(path) => {
             let path = std::path::absolute(path)?;
@@ -281,7 +271,10 @@ pub(crate) fn start(level: LevelFilter, path: Option<&Path>, standard: bool) -> 
         nix::unistd::dup2_stdout(&file.file)?;
         nix::unistd::dup2_stderr(&file.file)?;
     }
-    LOGGER.state().file = file;
+    let mut state = LOGGER.state();
+    state.file = file;
+    state.format = format;
+    drop(state);
     set_place("master");
     if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(level);
@@ -291,14 +284,17 @@ pub(crate) fn start(level: LevelFilter, path: Option<&Path>, standard: bool) -> 
 
 /// Goes on with the log file of the master that has executed this process. Its descriptor comes along, because this
 /// process may have lost the right to open it.
-pub(crate) fn adopt(level: LevelFilter, log: Option<(OwnedFd, PathBuf)>) {
-    LOGGER.state().file = log.map(|(file, path)| LogFile {
+pub(crate) fn adopt(level: LevelFilter, format: Format, log: Option<(OwnedFd, PathBuf)>) {
+    let mut state = LOGGER.state();
+    state.format = format;
+    state.file = log.map(|(file, path)| LogFile {
         file: file.into(),
         path,
         looked: Instant::now(),
         // Standard output and error have been inherited as they are.
         standard: false,
     });
+    drop(state);
     if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(level);
     }
@@ -316,7 +312,11 @@ pub(crate) fn file() -> io::Result<Option<(OwnedFd, PathBuf)>> {
 /// Logs a line that a program has printed which this process watches over, in that one's name.
 pub(crate) fn said(place: &str, pid: u32, text: &str) {
     let what = format_args!("{text}");
-    let record = Record::builder().level(Level::Info).args(what).build();
+    let record = Record::builder()
+        .level(Level::Info)
+        .target("output")
+        .args(what)
+        .build();
     if record.level() <= log::max_level() {
         LOGGER.write(&record, Some((place, pid)));
     }
@@ -348,37 +348,13 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::line::MAX_LINE;
 
-    fn text(message: &str) -> String {
-        line(
-            1_767_323_045_678,
-            &Record::builder()
-                .args(format_args!("{message}"))
-                .level(Level::Warn)
-                .build(),
-            "push[2]",
-            1234,
-        )
-    }
-
-    #[test]
-    fn a_line_says_when_how_bad_who_and_what() {
-        assert_eq!(
-            text("hello"),
-            "2026-01-02T03:04:05.678Z WARN push[2] 1234 hello\n"
-        );
-    }
-
-    #[test]
-    fn bytes_of_a_peer_cannot_forge_a_line() {
-        assert!(text("a\nb\u{1b}[2Jc").ends_with(" a\\nb\\u{1b}[2Jc\n"));
-    }
-
-    #[test]
-    fn a_line_has_an_end() {
-        let long = text(&"é".repeat(MAX_LINE));
-        assert!(long.len() <= MAX_LINE + 1 && long.ends_with("é\n"));
-    }
+    const HEAD: Head<'_> = Head {
+        now: 0,
+        place: "master",
+        pid: 7,
+    };
 
     #[test]
     fn a_rotated_file_is_followed() {
@@ -441,17 +417,20 @@ mod tests {
         let mut lost = Lost::default();
         let text = "two\nlines\n";
         lost.note(text, text.len());
-        assert_eq!(lost.told(0, "master", 7), "");
+        assert_eq!(lost.told(Format::Text, HEAD), "");
         lost.note(text, 0);
         lost.note(text, 4);
         assert!(!lost.torn);
         lost.note(text, 6);
-        let told = lost.told(0, "master", 7);
+        let told = lost.told(Format::Text, HEAD);
         assert_eq!(
             told,
             "\n1970-01-01T00:00:00.000Z WARN master 7 3 lines of the log could not be written\n"
         );
+        let json = lost.told(Format::Json, HEAD);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["message"], "3 lines of the log could not be written");
         lost.note(&told, told.len());
-        assert_eq!(lost.told(0, "master", 7), "");
+        assert_eq!(lost.told(Format::Text, HEAD), "");
     }
 }

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction};
 use crate::cli::VERBS;
 use crate::count::Count;
 use crate::cpus::Affinity;
+use crate::line::Format;
 use crate::manners::{Umask, nice, oom_score};
 use crate::settings::{many_seconds, seconds, size, some, some_seconds, spawn};
 
@@ -93,6 +94,12 @@ pub(crate) fn standard() -> Vec<Arg> {
             "off", "error", "warn", "info", "debug", "trace",
         ]))
         .hide_possible_values(true),
+        option(
+            "log-format",
+            "FORMAT",
+            "start: text, or json for one object a line [default: text]",
+        )
+        .value_parser(Format::from_str),
         flag("json", None, "status, connections: as JSON"),
         flag(
             "watch",

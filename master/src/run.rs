@@ -30,7 +30,8 @@ use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
 use crate::slot::Running;
 use crate::{
-    Cli, Exit, Group, UsageError, child, config, count, group, logger, manners, router, seated, sys,
+    Cli, Exit, Group, UsageError, child, config, count, group, logger, manners, resources, router,
+    seated, sys,
 };
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
@@ -166,7 +167,7 @@ impl Args {
                 std::process::exit(1);
             }
         };
-        logger::adopt(self.log_level, log);
+        logger::adopt(self.log_level, self.log_format, log);
         let name = &seat.place.group;
         if *name == router::NAME {
             child::enter_executed(&workhive_worker::router_program(), None, seat);
@@ -206,6 +207,7 @@ impl Args {
             pid_file: Some(identity.pid_file.clone()),
             log_file: self.log_file(identity),
             log_level: Some(self.log_level.as_str().to_lowercase()),
+            log_format: Some(self.log_format),
         };
         match config::show(hive, groups) {
             Ok(text) => say(text.trim_end()),
@@ -289,11 +291,15 @@ impl Args {
             error,
         };
         identity.make_directory().map_err(pid_file_error)?;
-        logger::start(self.log_level, log_file.as_deref(), self.daemon).map_err(|error| {
-            StartError::LogFile {
-                path: log_file.unwrap_or_default(),
-                error,
-            }
+        logger::start(
+            self.log_level,
+            self.log_format,
+            log_file.as_deref(),
+            self.daemon,
+        )
+        .map_err(|error| StartError::LogFile {
+            path: log_file.unwrap_or_default(),
+            error,
         })?;
         manners::check(&groups).map_err(StartError::Surroundings)?;
         if groups.iter().any(Group::forks) {
@@ -330,6 +336,7 @@ impl Args {
             })?;
         let invocation =
             Invocation::own().map_err(StartError::system("find out how it was started"))?;
+        resources::look(&running);
         Master::new(Setup {
             identity,
             pid_file,

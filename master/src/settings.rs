@@ -135,7 +135,10 @@ fn write_seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok,
     clippy::ref_option,
     reason = "serde calls it with a reference to the field"
 )]
-fn write_text<T: ToString, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_text<T: ToString, S: Serializer>(
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     value.as_ref().map(ToString::to_string).serialize(to)
 }
 

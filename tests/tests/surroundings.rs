@@ -31,6 +31,45 @@ fn a_process_without_descriptors_lets_clients_wait_until_it_has_some() {
     assert_eq!(hive.workers(), worker, "the process lives on");
 }
 
+#[test]
+fn a_low_limit_of_descriptors_is_warned_of_with_the_remedy() {
+    let port = Port::reserve();
+    let hive = Setup::new("/bin/sh")
+        .words(["-c", "ulimit -n 1000 && exec \"$@\"", "sh"])
+        .words([
+            program!("workhive-under-test"),
+            "echo",
+            &format!("http://{port}"),
+        ])
+        .start();
+    let told = hive.wait_for_line(" WARN ");
+    assert!(
+        told.contains("1000") && told.contains("LimitNOFILE"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_queue_longer_than_the_system_allows_is_warned_of_with_the_remedy() {
+    let Some(unshare) = tools::find("unshare") else {
+        return;
+    };
+    // The limit belongs to the network namespace.
+    let lower = "echo 99 > /proc/sys/net/core/somaxconn && exec \"$@\"";
+    let setup = Setup::new(unshare.to_str().expect("a readable path"));
+    let words = ["--net", "sh", "-c", lower, "sh"];
+    let allowed = setup.command(&unshare).args(words).arg("true").output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        return tools::skip("namespaces are not allowed here");
+    }
+    let hive = setup
+        .words(words)
+        .words([program!("workhive-under-test"), "echo", "http://0.0.0.0:0"])
+        .start();
+    let told = hive.wait_for_line("net.core.somaxconn=4096");
+    assert!(told.contains(" WARN ") && told.contains(" 99"), "{told}");
+}
+
 /// The zombies among the children of a process.
 fn zombies(parent: u32) -> usize {
     let everybody = std::fs::read_dir("/proc").expect("a process table");
