@@ -12,6 +12,7 @@
 mod channel;
 mod control;
 mod envelope;
+mod glimpse;
 pub mod route;
 mod stats;
 mod sys;
@@ -21,4 +22,5 @@ pub use channel::{
 };
 pub use control::{ConnectionRow, ListenOutcome, ToMaster, ToPredecessor, ToSuccessor, ToWorker};
 pub use envelope::{Control, EnvelopeError, MAX_FRAME};
+pub use glimpse::{Glimpse, Sight};
 pub use stats::{Counters, Row, SlotState, StatsPage};

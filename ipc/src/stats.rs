@@ -34,7 +34,7 @@ struct Cells {
     started_at: AtomicU64,
     /// What the process could not do before it ran any code of its own: the step, and the error number below it.
     boot_error: AtomicU64,
-    spare: AtomicU64,
+    glimpse: AtomicU64,
     counters: [AtomicU64; 8],
     /// A length byte, then the name.
     name: [AtomicU64; 8],
@@ -244,6 +244,7 @@ impl Row {
         cells.generation.store(generation.into(), Ordering::Relaxed);
         cells.started_at.store(0, Ordering::Relaxed);
         cells.boot_error.store(0, Ordering::Relaxed);
+        cells.glimpse.store(0, Ordering::Relaxed);
         self.set_state(SlotState::Starting);
     }
 
@@ -411,6 +412,30 @@ impl Row {
     pub fn set_boot_error(&self, step: u16, errno: i32) {
         let word = u64::from(step) << 32 | u64::from(errno.unsigned_abs());
         self.cells().boot_error.store(word, Ordering::Relaxed);
+    }
+
+    /// Where in the process its [`Glimpse`](crate::Glimpse) is; 0 if it has none.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// assert_eq!(row.glimpse(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn glimpse(&self) -> u64 {
+        self.cells().glimpse.load(Ordering::Relaxed)
+    }
+
+    /// Sets where in the process its [`Glimpse`](crate::Glimpse) is.
+    ///
+    /// ```
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// let glimpse = workhive_ipc::Glimpse::default();
+    /// row.set_glimpse(glimpse.address());
+    /// assert_eq!(row.glimpse(), glimpse.address());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_glimpse(&self, address: u64) {
+        self.cells().glimpse.store(address, Ordering::Relaxed);
     }
 
     /// Writes all counters. Eight stores to one cache line, no system call.

@@ -1,9 +1,12 @@
 //! Stuck processes: those that are past the deadline that they set themselves.
 
+use std::io::IoSliceMut;
 use std::time::{Duration, Instant};
 
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use workhive_ipc::Sight;
 
 use crate::master::{Master, Timer};
 use crate::slot::{Phase, Process};
@@ -104,7 +107,7 @@ pub(crate) fn is_stopped(pid: Pid) -> bool {
         .unwrap_or(false)
 }
 
-/// Where in the kernel it is, as far as /proc tells.
+/// Where in the kernel it is, as far as /proc tells, and what it has in hand.
 fn autopsy(process: &Process) -> String {
     let read = |name: &str| {
         std::fs::read_to_string(format!("/proc/{}/{name}", process.pid))
@@ -112,16 +115,102 @@ fn autopsy(process: &Process) -> String {
             .unwrap_or_default()
     };
     format!(
-        "wchan [{}], syscall [{}], stack [{}]",
+        "wchan [{}], syscall [{}], stack [{}], at work on [{}]",
         read("wchan"),
         read("syscall"),
-        read("stack")
+        read("stack"),
+        in_hand(process).unwrap_or_default()
     )
+}
+
+/// Most bytes of a message that are told.
+const TOLD: usize = 120;
+
+/// The message that a process works on: its first line, if it is text, or how much there is of what. `None` if there is
+/// none, or we may not look.
+fn in_hand(process: &Process) -> Option<String> {
+    let copy = |address: u64, len: usize| {
+        let mut bytes = vec![0; len];
+        let there = RemoteIoVec {
+            base: usize::try_from(address).ok()?,
+            len,
+        };
+        let copied = process_vm_readv(process.pid, &mut [IoSliceMut::new(&mut bytes)], &[there]);
+        (copied == Ok(len)).then_some(bytes)
+    };
+    let glimpse = process.row.glimpse();
+    if glimpse == 0 {
+        return None;
+    }
+    let sight = Sight::from_bytes(copy(glimpse, Sight::SIZE)?.as_slice().try_into().ok()?)?;
+    let len = usize::try_from(sight.len).ok()?;
+    let start = copy(sight.address, len.min(TOLD + 1))?;
+    let name = copy(
+        sight.protocol,
+        usize::try_from(sight.protocol_len).ok()?.min(TOLD),
+    )?;
+    let name = String::from_utf8_lossy(&name);
+    Some(first_line(&start).unwrap_or_else(|| format!("{len} bytes of {}", name.escape_debug())))
+}
+
+/// The first line of what a client sent, fit for a log; `None` if it is no text. At most [`TOLD`] bytes of it.
+fn first_line(start: &[u8]) -> Option<String> {
+    let line = start.split(|byte| *byte == b'\n').next()?;
+    let is_cut = line.len() > TOLD;
+    let line = &line[..line.len().min(TOLD)];
+    let line = match str::from_utf8(line) {
+        Ok(line) => line,
+        // Cut in the middle of a character.
+        Err(error) if is_cut && error.error_len().is_none() => {
+            str::from_utf8(&line[..error.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let is_text = !line.is_empty() && !line.chars().any(char::is_control);
+    let dots = if is_cut { "..." } else { "" };
+    is_text.then(|| format!("{}{dots}", line.escape_debug()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_message_its_first_line_is_told_if_it_is_text() {
+        let told = |start: &[u8]| first_line(start);
+        assert_eq!(
+            told(b"GET /a?b=\"c\" HTTP/1.1\r\nHost: d\r\n\r\n").as_deref(),
+            Some(r#"GET /a?b=\"c\" HTTP/1.1"#)
+        );
+        assert_eq!(told(b"half a line").as_deref(), Some("half a line"));
+        assert_eq!(told("grün\n".as_bytes()).as_deref(), Some("grün"));
+        for no_text in [
+            &b"\x81\x85abcde"[..],
+            b"a\x1b[2Jb\n",
+            b"\r\n",
+            b"\n",
+            b"",
+            b"\xff\n",
+        ] {
+            assert_eq!(told(no_text), None, "{no_text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let whole = "x".repeat(TOLD);
+        assert_eq!(first_line(whole.as_bytes()), Some(whole.clone()));
+        assert_eq!(
+            first_line(format!("{whole}x").as_bytes()),
+            Some(format!("{whole}..."))
+        );
+        let cut = format!("{}é", "x".repeat(TOLD - 1));
+        assert_eq!(
+            first_line(cut.as_bytes()),
+            Some(format!("{}...", "x".repeat(TOLD - 1)))
+        );
+    }
 
     fn runs() -> bool {
         false

@@ -14,7 +14,7 @@ use std::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
-use workhive_ipc::{Counters, Row};
+use workhive_ipc::{Counters, Glimpse, Row};
 use workhive_protocols::{Flow, Goodbye, Wire};
 
 use crate::clock::Clock;
@@ -72,6 +72,8 @@ pub(crate) struct Core {
     pub(crate) place: Rc<Place>,
     pub(crate) row: Row,
     pub(crate) counters: Counters,
+    /// What is decoded now. In a place of its own, which does not move with the core.
+    pub(crate) glimpse: Box<Glimpse>,
     pub(crate) entries: Slab<Entry>,
     next_seq: u64,
     /// Connections with output or a new deadline: visited at the end of the turn. Each is in here once.
@@ -112,12 +114,15 @@ impl Core {
         clock: Clock,
         routing: Routing,
     ) -> Self {
+        let glimpse = Box::<Glimpse>::default();
+        row.set_glimpse(glimpse.address());
         Self {
             clock,
             registry,
             place,
             row,
             counters: Counters::default(),
+            glimpse,
             entries: Slab::new(),
             next_seq: 1,
             dirty: Vec::new(),

@@ -335,6 +335,7 @@ fn decode<'a, P: Protocol>(
             entry.set(flag::HELD);
             return Decoded::Stop;
         }
+        core.glimpse.show(input, P::NAME);
         let now = core.clock.now_millis();
         let before = entry.out.len();
         let mut wire = Wire::new(&mut entry.out, core.clock.now(), core.clock.date());
@@ -426,6 +427,7 @@ fn reading(core: &mut Core, key: Key) -> Reading {
 
 impl<P: Protocol, S: 'static, D: 'static> Driver for Typed<P, S, D> {
     fn connected(&mut self, key: Key, state: &mut dyn Any) {
+        with(|core| core.glimpse.clear());
         self.plain(key, "on_connect", state, |callbacks| {
             callbacks.connect.as_ref()
         });

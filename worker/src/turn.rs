@@ -123,6 +123,7 @@ impl Loop {
             self.wait(&mut events);
             run_timers(state);
             self.run_sockets(&events, state, reload);
+            with(|core| core.glimpse.clear());
             route::step(&mut self.scratch, state);
             run_finished_work(state);
             finish_turn(state);
