@@ -18,6 +18,8 @@ pub(crate) struct Bound {
     pub(crate) address: Address,
     /// Who bound it, and the file that it made.
     file: Option<(u32, SocketFile)>,
+    /// The file is a hive's own, and not of whoever else bound the socket.
+    ours: bool,
 }
 
 impl Bound {
@@ -39,7 +41,37 @@ impl Bound {
             socket,
             address,
             file,
+            ours: true,
         })
+    }
+
+    /// One that was handed to this process. Its file, if it has one, is somebody else's: until [`own`](Self::own) if it
+    /// is `ours`, and for ever if not.
+    pub(crate) fn handed(socket: OwnedFd, address: Address, ours: bool) -> Self {
+        Self {
+            socket,
+            address,
+            file: None,
+            ours,
+        }
+    }
+
+    /// True if its file, if it has one, is for the hive to remove.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// The socket's file is another master's from now on.
+    pub(crate) fn disown(&mut self) {
+        self.file = None;
+    }
+
+    /// The socket's file is this master's from now on.
+    pub(crate) fn own(&mut self) {
+        if let (Address::Unix(path), true) = (&self.address, self.ours) {
+            let file = SocketFile::of(&self.socket, path);
+            self.file = file.map(|file| (std::process::id(), file));
+        }
     }
 }
 
@@ -75,10 +107,10 @@ impl SocketFile {
     /// The file at `path`, if it is a socket and `socket` was bound there.
     pub(crate) fn of(socket: &impl AsRawFd, path: &Path) -> Option<Self> {
         let name = getsockname::<UnixAddr>(socket.as_raw_fd()).ok()?;
-        if name.path() != Some(path) {
+        let path = std::path::absolute(path).ok()?;
+        if std::path::absolute(name.path()?).ok()? != path {
             return None;
         }
-        let path = std::path::absolute(path).ok()?;
         let (_, id) = Self::find(&path)?;
         Some(Self { path, id })
     }

@@ -25,6 +25,7 @@ pub(crate) enum Verb {
     Stop,
     Restart,
     Reload,
+    Upgrade,
     Scale,
     Status,
     Connections,
@@ -32,11 +33,12 @@ pub(crate) enum Verb {
     ShowConfig,
 }
 
-pub(crate) const VERBS: [(&str, Verb); 9] = [
+pub(crate) const VERBS: [(&str, Verb); 10] = [
     ("start", Verb::Start),
     ("stop", Verb::Stop),
     ("restart", Verb::Restart),
     ("reload", Verb::Reload),
+    ("upgrade", Verb::Upgrade),
     ("scale", Verb::Scale),
     ("status", Verb::Status),
     ("connections", Verb::Connections),
@@ -83,8 +85,8 @@ becomes ready in 5 attempts.
 
 Exit codes: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no sense; 3 not running.";
 
-/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload`, `scale`,
-/// `status`, `connections`, `check` and `show-config` with their options, and options of the program's own.
+/// The command line of a program: the verbs `start` (when none is given), `stop`, `restart`, `reload`, `upgrade`,
+/// `scale`, `status`, `connections`, `check` and `show-config` with their options, and options of the program's own.
 ///
 /// ```
 /// let args = workhive::Cli::new("push")

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{Backlog, getsockopt, sockopt::PeerCredentials};
 
 use crate::local_socket::LocalSocket;
 use crate::protocol::{MAX_REQUEST, Reply, Request};
@@ -31,7 +32,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct ControlServer {
     listener: UnixListener,
-    _file: LocalSocket,
+    file: LocalSocket,
     clients: BTreeMap<ClientId, Client>,
 }
 
@@ -71,9 +72,39 @@ impl ControlServer {
         let (file, listener) = LocalSocket::bind(path)?;
         Ok(Self {
             listener: UnixListener::from_std(listener),
-            _file: file,
+            file,
             clients: BTreeMap::new(),
         })
+    }
+
+    /// The socket of the master before this one, whose clients find their way here from [`own`](Self::own) on.
+    pub(crate) fn handed(socket: OwnedFd, path: &Path) -> Self {
+        Self {
+            listener: UnixListener::from_std(socket.into()),
+            file: LocalSocket::handed(path),
+            clients: BTreeMap::new(),
+        }
+    }
+
+    /// The socket, for the master after this one.
+    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// The socket is this process's from now on.
+    pub(crate) fn own(&mut self) -> io::Result<()> {
+        // Clients look who listens, and that is who has said so last: unix(7), SO_PEERCRED.
+        nix::sys::socket::listen(&self.listener, Backlog::MAXCONN)?;
+        self.file.own();
+        Ok(())
+    }
+
+    /// The socket is another process's from now on. Clients that are here stay.
+    pub(crate) fn disown(&mut self, registry: &Registry) {
+        self.file.disown();
+        if let Err(error) = registry.deregister(&mut self.listener) {
+            log::debug!("cannot stop polling the control socket: {error}");
+        }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

@@ -25,7 +25,7 @@ pub(crate) const FIRST_FD: RawFd = 3;
 const OURS: [&str; 9] = [
     crate::seated::SEAT,
     crate::seated::PID,
-    crate::succession::STATE,
+    crate::handed::STATE,
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "LISTEN_PID",

@@ -128,6 +128,24 @@ impl Notices {
         Ok(Self { socket, file })
     }
 
+    /// The socket of the master before this one.
+    pub(crate) fn handed(socket: OwnedFd, path: &Path) -> Self {
+        Self {
+            socket: socket.into(),
+            file: LocalSocket::handed(path),
+        }
+    }
+
+    /// The socket, for the master after this one.
+    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    /// The socket's file, to be owned or disowned.
+    pub(crate) fn file_mut(&mut self) -> &mut LocalSocket {
+        &mut self.file
+    }
+
     fn path(&self) -> &Path {
         self.file.path()
     }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use serde::{Deserialize, Serialize};
 use workhive_worker::Address;
 
 use crate::bound::{SocketFile, parse};
 
 /// A listener that a process has opened, in its words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Opened {
     /// Where it really is: the port is the one that the system chose.
     pub(crate) address: String,
@@ -59,15 +60,11 @@ impl Kept {
         if self.sockets.len() >= MAX_KEPT && !self.sockets.contains_key(&address) {
             return false;
         }
-        let file = match parse(&address) {
-            Ok(Address::Unix(path)) => SocketFile::of(&socket, &path),
-            _ => None,
-        };
         let kept = KeptSocket {
+            file: file_of(&address, &socket),
             socket,
             users: vec![user],
             opened,
-            file,
         };
         self.sockets.insert(address, kept);
         true
@@ -129,11 +126,38 @@ impl Kept {
         gone.map(|(_, kept)| kept.end()).collect()
     }
 
+    /// All of it, for a master that takes this one's place: the addresses as they were asked for.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Opened, BorrowedFd<'_>)> {
+        let sockets = self.sockets.iter();
+        sockets.map(|(address, kept)| (address.as_str(), &kept.opened, kept.socket.as_fd()))
+    }
+
+    /// The files of Unix sockets are another master's from now on.
+    pub(crate) fn disown(&mut self) {
+        for kept in self.sockets.values_mut() {
+            kept.file = None;
+        }
+    }
+
+    /// The files of Unix sockets are this master's from now on.
+    pub(crate) fn own(&mut self) {
+        for (address, kept) in &mut self.sockets {
+            kept.file = file_of(address, &kept.socket);
+        }
+    }
+
     /// Closes everything.
     pub(crate) fn clear(&mut self) {
         for (_, kept) in self.sockets.drain() {
             kept.end();
         }
+    }
+}
+
+fn file_of(address: &str, socket: &OwnedFd) -> Option<SocketFile> {
+    match parse(address) {
+        Ok(Address::Unix(path)) => SocketFile::of(socket, &path),
+        _ => None,
     }
 }
 

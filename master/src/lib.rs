@@ -602,6 +602,7 @@ mod exec;
 mod exit;
 mod foreign;
 mod group;
+mod handed;
 mod identity;
 mod kept;
 mod lend;
@@ -638,6 +639,7 @@ mod succession;
 )]
 mod sys;
 mod table;
+mod takeover;
 mod timers;
 mod view;
 mod watch;

@@ -298,7 +298,7 @@ impl Master {
                         || slot.backoff.failures() >= ATTEMPTS
                 })
         });
-        if settled {
+        if settled && !self.claim() {
             self.mood = Mood::Running;
             self.announce();
             self.start_pending_reload();
@@ -384,6 +384,7 @@ impl Master {
         process.row.clear();
         if !self.is_router(process.slot) {
             self.tell_router_of_end(process.name);
+            self.tell_successor_of_end(process.name);
         }
         self.release_router();
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use workhive_ipc::{ChannelError, MasterEnd, Received, ToMaster, ToWorker};
+use workhive_ipc::{Channel, ChannelError, Control, Received, ToMaster, ToWorker};
 
 use crate::master::{Master, Timer};
 use crate::slot::{Phase, ProcessId};
@@ -21,9 +21,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(256);
 /// The link to one process. What does not fit into it now waits here: the master itself never waits, and nothing that
 /// it sends is lost while the process lives.
 #[derive(Debug)]
-pub(crate) struct Link {
-    end: MasterEnd,
-    waiting: VecDeque<(ToWorker, Option<OwnedFd>)>,
+pub(crate) struct Link<S = ToWorker, R = ToMaster> {
+    end: Channel<S, R>,
+    waiting: VecDeque<(S, Option<OwnedFd>)>,
     pause: Duration,
     /// A timer for the next attempt is under way.
     timed: bool,
@@ -38,8 +38,8 @@ pub(crate) enum Sent {
     Later(Duration),
 }
 
-impl Link {
-    pub(crate) fn new(end: MasterEnd) -> Self {
+impl<S: Control, R: Control> Link<S, R> {
+    pub(crate) fn new(end: Channel<S, R>) -> Self {
         Self {
             end,
             waiting: VecDeque::new(),
@@ -49,16 +49,12 @@ impl Link {
     }
 
     /// The next message of the process, if one is there.
-    pub(crate) fn recv(&self) -> Result<Received<ToMaster>, ChannelError> {
+    pub(crate) fn recv(&self) -> Result<Received<R>, ChannelError> {
         self.end.recv()
     }
 
     /// Sends a message, behind those that wait, and lets go of `fd`. An error means that it will never arrive.
-    pub(crate) fn send(
-        &mut self,
-        message: ToWorker,
-        fd: Option<OwnedFd>,
-    ) -> Result<Sent, ChannelError> {
+    pub(crate) fn send(&mut self, message: S, fd: Option<OwnedFd>) -> Result<Sent, ChannelError> {
         if self.waiting.is_empty() {
             match self.end.send(&message, fd.as_ref().map(AsFd::as_fd)) {
                 Ok(()) => return Ok(Sent::Done),
@@ -90,12 +86,12 @@ impl Link {
     }
 
     /// Takes back messages that wait and have no use any more.
-    pub(crate) fn take_back(&mut self, useless: impl Fn(&ToWorker) -> bool) {
+    pub(crate) fn take_back(&mut self, useless: impl Fn(&S) -> bool) {
         self.waiting.retain(|(message, _)| !useless(message));
     }
 
     /// True if a message like this one waits.
-    pub(crate) fn has_waiting(&self, like: impl Fn(&ToWorker) -> bool) -> bool {
+    pub(crate) fn has_waiting(&self, like: impl Fn(&S) -> bool) -> bool {
         self.waiting.iter().any(|(message, _)| like(message))
     }
 
@@ -109,7 +105,7 @@ impl Link {
     }
 }
 
-impl AsRawFd for Link {
+impl<S, R> AsRawFd for Link<S, R> {
     fn as_raw_fd(&self) -> RawFd {
         self.end.as_raw_fd()
     }
@@ -133,6 +129,8 @@ impl Master {
 
     /// It is time to try again what a process did not take.
     pub(crate) fn resend(&mut self, id: ProcessId) {
+        self.resend_to_successor(id);
+        self.resend_to_predecessor(id);
         if let Some(process) = self.processes.get_mut(&id)
             && let Some(link) = &mut process.link
         {

@@ -8,6 +8,7 @@ use workhive_worker::{Address, Inherited};
 use crate::Group;
 use crate::bound::Bound;
 use crate::error::StartError;
+use crate::handed::Handed;
 
 /// The listeners of one group: none, one for all its slots, or one for each.
 #[derive(Debug, Default)]
@@ -20,25 +21,41 @@ pub(crate) struct GroupListeners {
 }
 
 impl GroupListeners {
-    /// Binds what the group asks for.
-    pub(crate) fn bind(group: &Group) -> Result<Self, StartError> {
+    /// Binds what the group asks for, and was not handed to this process.
+    pub(crate) fn bind(group: &Group, handed: &mut Handed) -> Result<Self, StartError> {
         let mut all = group.addresses();
         let Some(address) = all.next() else {
             return Ok(Self::default());
         };
-        let mut listeners = Self::bind_at(group, address)?;
+        let mut listeners = Self::bind_at(group, address, handed)?;
         for address in all {
-            listeners.more.push(Self::bind_at(group, address)?);
+            listeners.more.push(Self::bind_at(group, address, handed)?);
         }
         Ok(listeners)
     }
 
-    fn bind_at(group: &Group, address: &Address) -> Result<Self, StartError> {
-        let reuse_port = group.reuse_port && matches!(address, Address::Tcp(_));
+    fn bind_at(group: &Group, address: &Address, handed: &mut Handed) -> Result<Self, StartError> {
+        let mut reuse_port = group.reuse_port && matches!(address, Address::Tcp(_));
+        let mut claimed = handed.claim(&group.name, address, reuse_port);
+        if claimed.is_empty() {
+            // Its sockets are of the other kind. One of them still takes the connections that wait.
+            claimed = handed.claim(&group.name, address, !reuse_port);
+            if !claimed.is_empty() {
+                reuse_port = !reuse_port;
+                log::warn!(
+                    "group \"{}\": the socket at {address} that was handed over {} SO_REUSEPORT; it stays so until the \
+                     hive is stopped and started",
+                    group.name,
+                    if reuse_port { "has" } else { "does not have" }
+                );
+            }
+        }
         let sockets = if reuse_port {
-            bind_each(address, group.count, group.backlog)
-        } else {
+            bind_each(address, group.count, group.backlog, claimed)
+        } else if claimed.is_empty() {
             Bound::new(address, false, group.backlog).map(|bound| vec![bound])
+        } else {
+            Ok(claimed)
         };
         match sockets {
             Ok(sockets) => Ok(Self {
@@ -86,6 +103,23 @@ impl GroupListeners {
         Ok(())
     }
 
+    /// All sockets with the group's addresses that they are for, for a master that takes this one's place.
+    pub(crate) fn all<'a>(&'a self, group: &'a Group) -> Vec<(&'a Address, &'a Bound, bool)> {
+        let mut found = Vec::new();
+        let each = std::iter::once(self).chain(&self.more);
+        for (asked, listeners) in group.addresses().zip(each) {
+            let sockets = listeners.sockets.iter();
+            found.extend(sockets.map(|bound| (asked, bound, listeners.reuse_port)));
+        }
+        found
+    }
+
+    /// All sockets, to be owned or disowned.
+    pub(crate) fn bound_mut(&mut self) -> impl Iterator<Item = &mut Bound> {
+        let more = self.more.iter_mut().flat_map(|more| &mut more.sockets);
+        self.sockets.iter_mut().chain(more)
+    }
+
     /// How many sockets there are, and whether they are `SO_REUSEPORT` ones.
     pub(crate) fn sockets(&self) -> (usize, bool) {
         (self.sockets.len(), self.reuse_port)
@@ -131,13 +165,23 @@ impl GroupListeners {
     }
 }
 
-fn bind_each(address: &Address, count: u16, backlog: u32) -> io::Result<Vec<Bound>> {
-    workhive_worker::probe(address)?;
-    let first = Bound::new(address, true, backlog)?;
-    // With port 0 the system has chosen one now, and the others are to share it.
-    let address = first.address.clone();
-    let mut sockets = vec![first];
-    for _ in 1..count {
+/// A socket for each slot; those that were claimed come first, however many they are.
+fn bind_each(
+    address: &Address,
+    count: u16,
+    backlog: u32,
+    claimed: Vec<Bound>,
+) -> io::Result<Vec<Bound>> {
+    let mut sockets = claimed;
+    if sockets.is_empty() {
+        workhive_worker::probe(address)?;
+    }
+    while sockets.len() < usize::from(count) {
+        // With port 0 the system chooses one for the first, and the others are to share it.
+        let address = sockets
+            .first()
+            .map_or(address, |first| &first.address)
+            .clone();
         sockets.push(Bound::new(&address, true, backlog)?);
     }
     Ok(sockets)
@@ -161,7 +205,7 @@ mod tests {
             .address("127.0.0.1:0".parse().unwrap())
             .count(3)
             .reuse_port(true);
-        let listeners = GroupListeners::bind(&group).unwrap();
+        let listeners = GroupListeners::bind(&group, &mut Handed::default()).unwrap();
         assert_eq!(listeners.sockets(), (3, true));
         let address = |slot| {
             let inherited = listeners.for_slot(slot).unwrap().unwrap();
@@ -175,7 +219,7 @@ mod tests {
             panic!()
         };
         let again = group.address(Address::Tcp(*there));
-        let error = GroupListeners::bind(&again).unwrap_err();
+        let error = GroupListeners::bind(&again, &mut Handed::default()).unwrap_err();
         assert!(error.to_string().contains(&there.to_string()), "{error}");
     }
 }

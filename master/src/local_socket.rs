@@ -41,6 +41,30 @@ impl LocalSocket {
         Ok((file, socket))
     }
 
+    /// The file of a socket that was handed to this process: somebody else's until [`own`](Self::own).
+    pub(crate) fn handed(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            owner: 0,
+            file: None,
+        }
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    /// The file is this process's from now on.
+    pub(crate) fn own(&mut self) {
+        self.owner = std::process::id();
+        self.file = file_id(&self.path);
+    }
+
+    /// The file is another process's from now on.
+    pub(crate) fn disown(&mut self) {
+        self.owner = 0;
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -111,10 +135,7 @@ impl LocalSocket {
 impl Drop for LocalSocket {
     fn drop(&mut self) {
         // A forked child closes its copy and no more.
-        if self.owner == std::process::id()
-            && self.file.is_some()
-            && file_id(&self.path) == self.file
-        {
+        if self.is_own() && self.file.is_some() && file_id(&self.path) == self.file {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -24,6 +24,7 @@ use crate::daemon::Word;
 use crate::error::StartError;
 use crate::exec::Invocation;
 use crate::foreign::Notices;
+use crate::handed::Handed;
 use crate::identity::Identity;
 use crate::lend::Loans;
 use crate::pidfile::PidFile;
@@ -32,11 +33,12 @@ use crate::router::Routing;
 use crate::scale::{MAX_SLOTS, Scaling, Wanted};
 use crate::shared::Shared;
 use crate::slot::{Process, ProcessId, Running, Slot, SlotId};
+use crate::succession::Succession;
 use crate::sys;
 use crate::timers::Timers;
 
 const SIGNALS: Token = Token(0);
-const CONTROL: Token = Token(1);
+pub(crate) const CONTROL: Token = Token(1);
 /// Processes and clients have tokens from here on: two for each id, the second is a process's link.
 const FIRST_ID: usize = 8;
 /// Signals that are not caught, but read.
@@ -73,6 +75,8 @@ pub(crate) enum Timer {
     Listing(ClientId),
     /// A program that does not say when it is ready has lived for a while.
     Alive(ProcessId),
+    /// The master that is to take this one's place has had its time.
+    Succession(usize),
     /// Time to look for stuck processes.
     Watch,
 }
@@ -107,6 +111,13 @@ pub(crate) struct Setup {
     pub(crate) routing: Routing,
     pub(crate) notices: Option<Notices>,
     pub(crate) invocation: Invocation,
+    pub(crate) handed: Handed,
+}
+
+impl Setup {
+    pub(crate) fn with(self, handed: Handed) -> Self {
+        Self { handed, ..self }
+    }
 }
 
 /// The supervisor of one hive.
@@ -148,7 +159,10 @@ pub(crate) struct Master {
     /// True if strangers' orphans become our children.
     init: bool,
     pub(crate) watched: Option<Instant>,
-    _pid_file: PidFile,
+    pub(crate) succession: Succession,
+    /// What nobody has claimed is closed when this master is in charge.
+    pub(crate) handed: Handed,
+    pub(crate) pid_file: PidFile,
 }
 
 /// Rows for each slot: the serving process, its successor, those that drain, and two that left by themselves.
@@ -164,24 +178,11 @@ impl Master {
             routing,
             notices,
             invocation,
+            mut handed,
         } = setup;
         let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
         let init = std::process::id() == 1;
-        let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
-        // Dispositions and masks come from whoever started us. With SIGCHLD ignored the kernel would reap our children
-        // before we learn how they ended (wait(2)); and a blocked SIGTERM would stop nobody.
-        sys::restore(Signal::SIGCHLD).map_err(StartError::system("restore SIGCHLD"))?;
-        if init {
-            wanted.push(SIGCHLD);
-        }
-        let mut signals = Signals::new(&wanted).map_err(StartError::system("catch signals"))?;
-        let unblocked: SigSet = wanted
-            .iter()
-            .filter_map(|number| Signal::try_from(*number).ok())
-            .collect();
-        unblocked
-            .thread_unblock()
-            .map_err(StartError::system("unblock signals"))?;
+        let mut signals = caught_signals(init)?;
         // Two descriptors for each process, and the listeners.
         if let Err(error) = sys::raise_descriptors() {
             log::warn!("cannot raise the limit of open descriptors: {error}");
@@ -189,9 +190,12 @@ impl Master {
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(StartError::system("poll for signals"))?;
-        control
-            .register(poll.registry(), CONTROL)
-            .map_err(StartError::system("poll the control socket"))?;
+        let estate = handed.estate.take();
+        if estate.is_none() {
+            control
+                .register(poll.registry(), CONTROL)
+                .map_err(StartError::system("poll the control socket"))?;
+        }
         let held = held_signals().map_err(StartError::system("read signals"))?;
         poll.registry()
             .register(
@@ -213,21 +217,7 @@ impl Master {
         // Room for more; and the router, which may come later.
         let page = StatsPage::new((slots.max(MAX_SLOTS) + 1) * ROWS_PER_SLOT)
             .map_err(StartError::system("make the stats page"))?;
-        let mut orders: VecDeque<Order> = groups
-            .iter()
-            .enumerate()
-            .flat_map(|(group, running)| {
-                (0..running.definition.count).map(move |slot| SlotId { group, slot })
-            })
-            .map(|slot| Order {
-                slot,
-                beside: false,
-            })
-            .collect();
-        if routing.group().is_some() {
-            // The router, which is the last group, goes first, so that the others find it there.
-            orders.rotate_right(1);
-        }
+        let orders = first_orders(&groups, &routing);
         let mut master = Self {
             poll,
             signals,
@@ -258,8 +248,14 @@ impl Master {
             identity,
             init,
             watched: None,
-            _pid_file: pid_file,
+            succession: Succession::default(),
+            handed,
+            pid_file,
         };
+        if let Some(mut estate) = estate {
+            master.inherit(&mut estate);
+            master.succeed(estate)?;
+        }
         master.watch_later();
         Ok(master)
     }
@@ -305,6 +301,7 @@ impl Master {
                 self.on_timer(timer);
             }
             self.go_on_scaling();
+            self.go_on_upgrading();
         }
     }
 
@@ -312,6 +309,8 @@ impl Master {
     fn on_token(&mut self, id: usize) {
         if self.processes.contains_key(&id) {
             self.on_end(id);
+        } else if self.is_successor(id) {
+            self.on_successor_end(id);
         } else {
             self.on_client(id);
         }
@@ -321,6 +320,8 @@ impl Master {
     fn on_second_token(&mut self, id: usize) {
         match self.processes.get(&id) {
             Some(process) if process.is_foreign() => self.on_output(id),
+            None if self.is_successor(id) => self.on_successor(id),
+            None if self.is_predecessor(id) => self.on_predecessor(),
             _ => self.on_link(id),
         }
     }
@@ -349,9 +350,7 @@ impl Master {
                     Ok(()) => log::info!("SIGHUP: the log is open anew"),
                     Err(error) => log::error!("SIGHUP: cannot open the log anew: {error}"),
                 },
-                SIGUSR2 => {
-                    log::warn!("SIGUSR2: this version cannot upgrade itself; restart it instead");
-                }
+                SIGUSR2 => self.request_upgrade(None),
                 SIGCHLD => self.reap_strangers(),
                 other => log::debug!("signal {other} means nothing to the master"),
             }
@@ -382,6 +381,7 @@ impl Master {
             }),
             Timer::Boot(id) => self.on_boot_timeout(id),
             Timer::Alive(id) => self.on_alive(id),
+            Timer::Succession(id) => self.on_succession_timeout(id),
             Timer::Kill(id) => self.on_kill_timeout(id),
             Timer::Client(id) => self.on_client_timeout(id),
             Timer::Listing(client) => self.on_listing_timeout(client),
@@ -462,6 +462,44 @@ impl Master {
     pub(crate) fn is_stopping(&self) -> bool {
         matches!(self.mood, Mood::Stopping { .. })
     }
+}
+
+/// The signals that the master takes note of.
+fn caught_signals(init: bool) -> Result<Signals, StartError> {
+    let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
+    // Dispositions and masks come from whoever started us. With SIGCHLD ignored the kernel would reap our children
+    // before we learn how they ended (wait(2)); and a blocked SIGTERM would stop nobody.
+    sys::restore(Signal::SIGCHLD).map_err(StartError::system("restore SIGCHLD"))?;
+    if init {
+        wanted.push(SIGCHLD);
+    }
+    let signals = Signals::new(&wanted).map_err(StartError::system("catch signals"))?;
+    let unblocked: SigSet = wanted
+        .iter()
+        .filter_map(|number| Signal::try_from(*number).ok())
+        .collect();
+    unblocked
+        .thread_unblock()
+        .map_err(StartError::system("unblock signals"))?;
+    Ok(signals)
+}
+
+/// A process for each slot.
+fn first_orders(groups: &[Running], routing: &Routing) -> VecDeque<Order> {
+    let slots = groups.iter().enumerate().flat_map(|(group, running)| {
+        (0..running.definition.count).map(move |slot| SlotId { group, slot })
+    });
+    let mut orders: VecDeque<Order> = slots
+        .map(|slot| Order {
+            slot,
+            beside: false,
+        })
+        .collect();
+    if routing.group().is_some() {
+        // The router, which is the last group, goes first, so that the others find it there.
+        orders.rotate_right(1);
+    }
+    orders
 }
 
 /// SIGTTIN and SIGTTOU, which the terminal also sends: to processes that read from it, or write to it, in the background.

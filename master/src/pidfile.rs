@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 pub(crate) struct PidFile {
     // The lock (flock(2)) belongs to the open file, which a forked child shares: the child must close its copy, and
     // must not unlock it. std's File does just that when it is dropped.
-    file: File,
+    /// None once it has been let go of.
+    file: Option<File>,
     path: PathBuf,
     owner: u32,
 }
@@ -52,7 +54,7 @@ impl PidFile {
             }
             refuse_foreign(path).map_err(Taken::Io)?;
             let mut taken = Self {
-                file,
+                file: Some(file),
                 path: path.to_owned(),
                 owner: std::process::id(),
             };
@@ -62,17 +64,53 @@ impl PidFile {
         Err(Taken::By(read(path)))
     }
 
+    /// One that is locked already, by the process that has handed over `file`; it stays that one's until
+    /// [`own`](Self::own).
+    pub(crate) fn handed(file: OwnedFd, path: &Path) -> Self {
+        Self {
+            file: Some(file.into()),
+            path: path.to_owned(),
+            owner: 0,
+        }
+    }
+
+    /// The locked file, for the process that is to own it.
+    pub(crate) fn file(&self) -> io::Result<OwnedFd> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(file.try_clone()?.into())
+    }
+
+    /// The file is this process's from now on.
+    pub(crate) fn own(&mut self) -> io::Result<()> {
+        self.owner = std::process::id();
+        self.write()
+    }
+
+    /// The file is another process's from now on.
+    pub(crate) fn disown(&mut self) {
+        self.owner = 0;
+    }
+
+    /// Lets go of the lock, which is another process's too by now.
+    pub(crate) fn release(&mut self) {
+        self.file = None;
+    }
+
     fn write(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        self.file.write_all(format!("{}\n", self.owner).as_bytes())
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(format!("{}\n", self.owner).as_bytes())
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // A forked child closes its copy and no more.
-        if self.owner == std::process::id() && is_at(&self.file, &self.path) {
+        if self.owner == std::process::id()
+            && let Some(file) = &self.file
+            && is_at(file, &self.path)
+        {
             // Still locked, so nobody else can have taken it over meanwhile. That it stays is harmless.
             let _ = std::fs::remove_file(&self.path);
         }

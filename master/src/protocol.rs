@@ -13,6 +13,8 @@ pub(crate) enum Request {
     Status,
     /// Answered by a [`Reply`] when the reload is over.
     Reload,
+    /// Answered by a [`Reply`] when another master is in charge, or none could be.
+    Upgrade,
     /// Answered by [`ListingPart`]s, one a line.
     Connections,
     /// Answered by a [`Reply`] when the group has so many processes.
@@ -53,7 +55,7 @@ pub(crate) struct Status {
     /// The master's.
     pub(crate) pid: u32,
     pub(crate) version: String,
-    /// `starting`, `running`, `reloading`, `scaling` or `stopping`.
+    /// `starting`, `running`, `reloading`, `scaling`, `upgrading` or `stopping`.
     pub(crate) state: String,
     pub(crate) uptime_ms: u64,
     /// Unix time.

@@ -37,6 +37,7 @@ impl Master {
     pub(crate) fn on_client(&mut self, id: ClientId) {
         match self.control.advance(self.poll.registry(), id) {
             Progress::Nothing => {}
+            Progress::Asks(Request::Upgrade) => self.request_upgrade(Some(id)),
             Progress::Asks(Request::Reload) => self.request_reload(Some(id)),
             Progress::Asks(Request::Scale { group, count }) => {
                 self.request_scale(group.as_deref(), count, id);
@@ -77,7 +78,7 @@ impl Master {
             if let Err(error) = word.ready(&text) {
                 log::debug!("nobody waits for the daemon to be ready: {error}");
             }
-        } else {
+        } else if self.succession.predecessor.is_none() {
             // A standard output that is closed, or that nobody reads, is no reason to end, nor to wait.
             logger::write_now(io::stdout().as_fd(), self.greeting().as_bytes());
         }
@@ -108,6 +109,7 @@ impl Master {
     fn status(&self) -> Status {
         let state = match self.mood {
             Mood::Starting => "starting",
+            Mood::Running if self.succession.is_under_way() => "upgrading",
             Mood::Running if self.reload.is_under_way() => "reloading",
             Mood::Running if self.scaling.is_under_way() => "scaling",
             Mood::Running => "running",

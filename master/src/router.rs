@@ -42,7 +42,12 @@ pub(crate) struct Routing {
 
 impl Routing {
     /// Binds the socket, and adds the router's group if there is more than one worker process.
-    pub(crate) fn bind(identity: &Identity, groups: &mut Vec<Running>) -> Result<Self, StartError> {
+    /// A socket of the master before this one takes the place of a new one.
+    pub(crate) fn bind(
+        identity: &Identity,
+        groups: &mut Vec<Running>,
+        handed: Option<OwnedFd>,
+    ) -> Result<Self, StartError> {
         let failed = |error| StartError::PushSocket {
             path: identity.push_socket.clone(),
             error,
@@ -50,7 +55,7 @@ impl Routing {
         let processes: usize = groups
             .iter()
             .filter(|running| running.definition.command.is_none())
-            .map(|running| running.slots.len())
+            .map(|running| usize::from(running.definition.count))
             .sum();
         if processes == 0 {
             return Ok(Self {
@@ -58,8 +63,11 @@ impl Routing {
                 group: None,
             });
         }
-        let (file, socket) = LocalSocket::bind(&identity.push_socket).map_err(failed)?;
-        if let Some(user) = credentials(groups).another_user() {
+        let (file, socket) = match handed {
+            Some(socket) => (LocalSocket::handed(&identity.push_socket), socket.into()),
+            None => LocalSocket::bind(&identity.push_socket).map_err(failed)?,
+        };
+        if let Some(user) = credentials(groups).another_user().filter(|_| file.is_own()) {
             file.give_to(user).map_err(failed)?;
             identity.open_directory().map_err(failed)?;
         }
@@ -71,6 +79,19 @@ impl Routing {
             routing.add_router(groups);
         }
         Ok(routing)
+    }
+
+    /// The socket, for the master after this one.
+    pub(crate) fn socket(&self) -> io::Result<Option<OwnedFd>> {
+        let socket = self.socket.as_ref();
+        socket
+            .map(|(socket, _)| Ok(socket.try_clone()?.into()))
+            .transpose()
+    }
+
+    /// The socket's file, to be owned or disowned.
+    pub(crate) fn file_mut(&mut self) -> Option<&mut LocalSocket> {
+        self.socket.as_mut().map(|(_, file)| file)
     }
 
     /// Adds the router's group; returns its place.
@@ -277,7 +298,7 @@ impl Master {
     }
 
     /// The router, if it lives.
-    fn router(&self) -> Option<ProcessId> {
+    pub(crate) fn router(&self) -> Option<ProcessId> {
         let id = self.groups[self.routing.group()?].slots.first()?.current?;
         let process = self.processes.get(&id)?;
         let lives = process.link.is_some()

@@ -1,7 +1,7 @@
 //! The verbs.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
+use workhive_ipc::ToPredecessor;
 use workhive_worker::Seat;
 
 use crate::cli::{Args, Verb};
@@ -21,6 +22,7 @@ use crate::daemon::{Side, daemonize};
 use crate::error::StartError;
 use crate::exec::Invocation;
 use crate::foreign::Notices;
+use crate::handed::Handed;
 use crate::identity::Identity;
 use crate::listeners::GroupListeners;
 use crate::listing::Listing;
@@ -127,20 +129,34 @@ impl Args {
                 return error.exit();
             }
         }
+        let handed = match self.verb {
+            Verb::Start | Verb::Restart => Handed::take(),
+            _ => Ok(Handed::default()),
+        };
+        let handed = match handed {
+            Ok(handed) => handed,
+            Err(error) => {
+                let what = format!("cannot take over what it was handed: {error}");
+                return complain(&self.name, &what);
+            }
+        };
         let first = groups.iter().find_map(|group| group.address.as_ref());
         let identity = Identity::new(&self.name, first, self.pid_file());
         match self.verb {
-            Verb::Start => self.start(identity, groups),
+            // Whatever the old master was told, this one is to take its place.
+            _ if handed.estate.is_some() => self.start(identity, groups, handed),
+            Verb::Start => self.start(identity, groups, handed),
             Verb::Stop => self.stop(&identity),
             Verb::Restart => {
                 let stopped = self.stop(&identity);
                 if stopped == Exit::SUCCESS || stopped == Exit::NOT_RUNNING {
-                    self.start(identity, groups)
+                    self.start(identity, groups, handed)
                 } else {
                     stopped
                 }
             }
             Verb::Reload => self.change(&identity, &Request::Reload),
+            Verb::Upgrade => self.change(&identity, &Request::Upgrade),
             Verb::Scale => match &self.scale {
                 Some(Count { group, count }) => self.change(
                     &identity,
@@ -224,11 +240,12 @@ impl Args {
         }
     }
 
-    fn start(&self, identity: Identity, groups: Vec<Group>) -> Exit {
+    fn start(&self, identity: Identity, groups: Vec<Group>, handed: Handed) -> Exit {
         let identity = identity.absolute();
         let log_file = self.log_file(&identity);
         let mut word = None;
-        if self.daemon {
+        let upgrade = handed.estate.is_some();
+        if self.daemon && !upgrade {
             // What can be known before is said here, where there is still a terminal.
             if let Err(error) = check_threads() {
                 return complain(&self.name, &error);
@@ -249,11 +266,11 @@ impl Args {
         if let Err(error) = ignore_terminal() {
             return self.end(word, &error);
         }
-        let mut master = match self.prepare(identity, log_file, groups) {
+        let mut master = match self.prepare(identity, log_file, groups, handed) {
             Ok(master) => master,
             Err(error) => {
                 // The log of a hive that runs already is not ours.
-                if word.is_some() && !matches!(error, StartError::Running(_)) {
+                if (word.is_some() || upgrade) && !matches!(error, StartError::Running(_)) {
                     log::error!("{error}");
                 }
                 return self.end(word, &error);
@@ -285,7 +302,25 @@ impl Args {
         identity: Identity,
         log_file: Option<PathBuf>,
         groups: Vec<Group>,
+        mut handed: Handed,
     ) -> Result<Master, StartError> {
+        let result = self.prepare_with(identity, log_file, groups, &mut handed);
+        if let (Err(error), Some(estate)) = (&result, &handed.estate) {
+            // If it cannot be told, it sees the end.
+            let _ = estate
+                .link
+                .send(&ToPredecessor::failed(error.to_string()), None);
+        }
+        Master::new(result?.with(handed))
+    }
+
+    fn prepare_with(
+        &self,
+        identity: Identity,
+        log_file: Option<PathBuf>,
+        groups: Vec<Group>,
+        handed: &mut Handed,
+    ) -> Result<Setup, StartError> {
         let pid_file_error = |error| StartError::PidFile {
             path: identity.pid_file.clone(),
             error,
@@ -309,26 +344,43 @@ impl Args {
         for group in &groups {
             credentials.push(Credentials::of(group).map_err(StartError::User)?);
         }
-        let pid_file = PidFile::take(&identity.pid_file).map_err(|taken| match taken {
+        let taken = match &handed.estate {
+            Some(estate) => Ok(PidFile::handed(copy(&estate.pid_file)?, &identity.pid_file)),
+            None => PidFile::take(&identity.pid_file),
+        };
+        let pid_file = taken.map_err(|taken| match taken {
             Taken::By(pid) => StartError::Running(pid),
             Taken::Io(error) => pid_file_error(error),
         })?;
         let mut running = Vec::with_capacity(groups.len());
         for (group, credentials) in groups.into_iter().zip(credentials) {
-            let listeners = GroupListeners::bind(&group)?;
+            let listeners = GroupListeners::bind(&group, handed)?;
             running.push(Running::new(group, credentials, listeners));
         }
-        let control =
-            ControlServer::bind(&identity.socket).map_err(|error| StartError::Control {
+        for address in handed.unclaimed() {
+            log::warn!("nobody listens any more at {address}, whose socket was handed over");
+        }
+        let control = match &handed.estate {
+            Some(estate) => ControlServer::handed(copy(&estate.control)?, &identity.socket),
+            None => ControlServer::bind(&identity.socket).map_err(|error| StartError::Control {
                 path: identity.socket.clone(),
                 error,
-            })?;
-        let routing = Routing::bind(&identity, &mut running)?;
+            })?,
+        };
+        let push = handed.estate.as_mut().and_then(|estate| estate.push.take());
+        let routing = Routing::bind(&identity, &mut running, push)?;
         let foreign = running
             .iter()
             .find(|running| running.definition.command.is_some());
+        let mut before = handed
+            .estate
+            .as_mut()
+            .and_then(|estate| estate.notices.take());
         let notices = foreign
-            .map(|running| Notices::bind(&identity.notify_socket, &running.credentials))
+            .map(|running| match before.take() {
+                Some(socket) => Ok(Notices::handed(socket, &identity.notify_socket)),
+                None => Notices::bind(&identity.notify_socket, &running.credentials),
+            })
             .transpose()
             .map_err(|error| StartError::Control {
                 path: identity.notify_socket.clone(),
@@ -337,7 +389,7 @@ impl Args {
         let invocation =
             Invocation::own().map_err(StartError::system("find out how it was started"))?;
         resources::look(&running);
-        Master::new(Setup {
+        Ok(Setup {
             identity,
             pid_file,
             groups: running,
@@ -345,6 +397,7 @@ impl Args {
             routing,
             notices,
             invocation,
+            handed: Handed::default(),
         })
     }
 
@@ -516,6 +569,11 @@ fn ignore_terminal() -> Result<(), StartError> {
         sys::ignore(signal).map_err(StartError::system("ignore the terminal's signals"))?;
     }
     Ok(())
+}
+
+fn copy(fd: &OwnedFd) -> Result<OwnedFd, StartError> {
+    fd.try_clone()
+        .map_err(StartError::system("take over what it was handed"))
 }
 
 fn check_threads() -> Result<(), StartError> {

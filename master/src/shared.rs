@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use workhive_worker::Address;
 
 use crate::bound::Bound;
+use crate::handed::HandedShared;
 use crate::kept::Opened;
 
 /// The sockets that processes asked the hive for, at an address that all of them share.
@@ -101,6 +102,29 @@ impl Shared {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Address, Option<&(String, Opened)>)> {
         let sockets = self.sockets.values();
         sockets.map(|shared| (&shared.bound.address, shared.said.as_ref()))
+    }
+
+    /// One that the master before this one had.
+    pub(crate) fn take(&mut self, handed: HandedShared) {
+        let shared = SharedSocket {
+            bound: Bound::handed(handed.socket, handed.address, true),
+            users: Vec::new(),
+            said: handed.said,
+        };
+        self.sockets.insert(handed.asked, shared);
+    }
+
+    /// All of it, for a master that takes this one's place: the addresses as they were asked for.
+    pub(crate) fn all(
+        &self,
+    ) -> impl Iterator<Item = (&Address, &Bound, Option<&(String, Opened)>)> {
+        let sockets = self.sockets.iter();
+        sockets.map(|(asked, shared)| (asked, &shared.bound, shared.said.as_ref()))
+    }
+
+    /// Their sockets, to be owned or disowned.
+    pub(crate) fn bound_mut(&mut self) -> impl Iterator<Item = &mut Bound> {
+        self.sockets.values_mut().map(|shared| &mut shared.bound)
     }
 
     pub(crate) fn clear(&mut self) {

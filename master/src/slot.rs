@@ -174,7 +174,14 @@ impl Running {
     ) -> Self {
         let command = definition.command.as_ref();
         let notifies = command.is_some_and(|command| command.notifies);
-        let slots = (0..definition.count).map(|_| Slot::default()).collect();
+        // Sockets of slots that the group has no more are served by the others.
+        let sockets = listeners.sockets().0;
+        let slots = (0..sockets.max(usize::from(definition.count)))
+            .map(|slot| Slot {
+                down: slot >= usize::from(definition.count),
+                ..Slot::default()
+            })
+            .collect();
         Self {
             definition,
             credentials,

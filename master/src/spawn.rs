@@ -311,7 +311,7 @@ enum Ends {
     Output(Output),
 }
 
-fn unblock(mask: SigSet) {
+pub(crate) fn unblock(mask: SigSet) {
     if let Err(errno) = mask.thread_set_mask() {
         // Cannot happen with a mask that the kernel itself gave (pthread_sigmask(3)).
         log::error!("cannot unblock signals: {errno}");

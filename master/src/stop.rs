@@ -50,6 +50,7 @@ impl Master {
 
     /// The hive cannot go on: ends it now, with a reason.
     pub(crate) fn fail(&mut self, reason: StartError) {
+        self.tell_failure(&reason);
         if self.is_stopping() || logger::path().is_some() {
             log::error!("{reason}");
         }
@@ -66,6 +67,7 @@ impl Master {
     fn end_all(&mut self, graceful: bool) {
         self.cancel_reload();
         self.cancel_scaling();
+        self.cancel_upgrade();
         // The router may be on its way, and is still needed by those that drain.
         let routing = &self.routing;
         self.orders
@@ -98,7 +100,7 @@ impl Master {
         let Mood::Stopping { reason, .. } = &mut self.mood else {
             return None;
         };
-        if !self.processes.is_empty() {
+        if !self.processes.is_empty() || self.succession.is_under_way() {
             return None;
         }
         let reason = reason.take();

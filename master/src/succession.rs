@@ -1,4 +1,524 @@
-//! Upgrade.
+//! Upgrade, from the side of the master that goes: it executes the program as it is now, hands over everything that
+//! outlives a master, and leaves when the new one is in charge. Until then it can go on as if nothing had been.
+//!
+//! The old one holds on to all that it hands over, so a new one that fails costs nothing. What both have, the listening
+//! sockets above all, both serve in between; what only one may have, the pid file and the control socket, changes hands
+//! in one step, when every process of the new one is ready.
 
-/// The variable.
-pub(crate) const STATE: &str = "WORKHIVE_SUCCESSION";
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use workhive_ipc::{Received, ToPredecessor, ToSuccessor, ToWorker, route, succession};
+
+use crate::clock::Span;
+use crate::control::ClientId;
+use crate::exec::Image;
+use crate::handed::{Written, WrittenKept, WrittenShared, WrittenSocket};
+use crate::life::STOP;
+use crate::link::{Link, Sent, stream};
+use crate::master::{Master, Mood, Timer};
+use crate::protocol::Reply;
+use crate::slot::{Phase, ProcessId, describe};
+use crate::sys;
+use crate::takeover::Predecessor;
+
+/// How much longer than a process may take to become ready the new master may take, with all of them.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Processes in one message.
+const EXPECTED: usize = 1000;
+
+/// The master before this one, and the one after.
+#[derive(Debug, Default)]
+pub(crate) struct Succession {
+    wanted: bool,
+    waiting: Vec<ClientId>,
+    successor: Option<Successor>,
+    pub(crate) predecessor: Option<Predecessor>,
+}
+
+/// The master that is to take this one's place.
+#[derive(Debug)]
+struct Successor {
+    /// From the same numbers as processes.
+    id: usize,
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// None once it has closed its end.
+    link: Option<Link<ToSuccessor, ToPredecessor>>,
+    started: Instant,
+    stage: Stage,
+    failure: Option<String>,
+    clients: Vec<ClientId>,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    /// It was told to take over.
+    TakingOver,
+    /// It has taken over.
+    InCharge,
+}
+
+impl Succession {
+    /// True while it is not decided who will be in charge.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let successor = self.successor.as_ref();
+        successor.is_some_and(|successor| successor.stage != Stage::InCharge)
+    }
+
+    /// True if another master is in charge of what was this one's.
+    pub(crate) fn is_over(&self) -> bool {
+        let successor = self.successor.as_ref();
+        successor.is_some_and(|successor| successor.stage == Stage::InCharge)
+    }
+
+    fn successor(&mut self, id: usize) -> Option<&mut Successor> {
+        self.successor
+            .as_mut()
+            .filter(|successor| successor.id == id)
+    }
+}
+
+impl Master {
+    /// Somebody wants this program's new version to take over.
+    pub(crate) fn request_upgrade(&mut self, client: Option<ClientId>) {
+        let refused = if self.is_stopping() {
+            Some("the hive is stopping")
+        } else if std::process::id() == 1 {
+            Some(
+                "the master is process 1, and with it everything in this container would end; start a container with \
+                 the new version instead",
+            )
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            log::warn!("no upgrade: {why}");
+            if let Some(client) = client {
+                self.reply(client, &Reply::failed(why));
+            }
+            return;
+        }
+        log::info!("upgrade: wanted");
+        self.succession.wanted = true;
+        self.succession.waiting.extend(client);
+    }
+
+    /// Begins with an upgrade that is wanted, when nothing else is under way.
+    pub(crate) fn go_on_upgrading(&mut self) {
+        let free = matches!(self.mood, Mood::Running)
+            && !self.reload.is_under_way()
+            && !self.scaling.is_under_way()
+            && self.succession.successor.is_none()
+            && self.succession.predecessor.is_none();
+        if !free || !std::mem::take(&mut self.succession.wanted) {
+            return;
+        }
+        let clients = std::mem::take(&mut self.succession.waiting);
+        let id = self.new_id();
+        match self.start_successor(id) {
+            Ok(successor) => {
+                log::info!(
+                    "upgrade: started {}, pid {}",
+                    self.invocation.program.display(),
+                    successor.pid
+                );
+                let groups = self.groups.iter();
+                let longest = groups.map(|running| running.definition.boot_timeout).max();
+                let limit = longest.unwrap_or_default() + MARGIN;
+                self.timers
+                    .at(Instant::now() + limit, Timer::Succession(id));
+                self.succession.successor = Some(Successor {
+                    clients,
+                    ..successor
+                });
+            }
+            Err(error) => {
+                let program = self.invocation.program.display().to_string();
+                self.upgrade_failed(clients, &format!("cannot start {program}: {error}"));
+            }
+        }
+    }
+
+    fn start_successor(&mut self, id: usize) -> io::Result<Successor> {
+        let mut image = Image::new(&self.invocation)?;
+        let (ours, theirs) = succession()?;
+        let written = Written {
+            pid: std::process::id(),
+            epoch: self.epoch,
+            next_id: self.next_id,
+            link: image.give(theirs),
+            pid_file: image.give(self.pid_file.file()?),
+            control: image.give(self.control.socket()?),
+            push: self.routing.socket()?.map(|socket| image.give(socket)),
+            notices: match &self.notices {
+                Some(notices) => Some(image.give(notices.socket()?)),
+                None => None,
+            },
+            groups: self.write_groups(&mut image)?,
+            shared: self.write_shared(&mut image)?,
+            kept: self.write_kept(&mut image)?,
+        };
+        written.give_to(&mut image)?;
+        let mask = Self::block_signals()?;
+        image.set_mask(crate::master::without_held(mask));
+        let started = image.spawn();
+        crate::spawn::unblock(mask);
+        let pid = started?;
+        let pidfd = sys::pidfd_open(pid).inspect_err(|_| {
+            // It has not been reaped, so the number is its own.
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        })?;
+        self.watch_fd(&pidfd, id * 2)?;
+        self.watch_fd(&ours, id * 2 + 1)?;
+        Ok(Successor {
+            id,
+            pid,
+            pidfd,
+            link: Some(Link::new(ours)),
+            started: Instant::now(),
+            stage: Stage::Starting,
+            failure: None,
+            clients: Vec::new(),
+        })
+    }
+
+    fn write_groups(&self, image: &mut Image) -> io::Result<Vec<WrittenSocket>> {
+        let mut written = Vec::new();
+        for running in &self.groups {
+            for (asked, bound, reuse_port) in running.listeners.all(&running.definition) {
+                written.push(WrittenSocket {
+                    group: running.definition.name.clone(),
+                    asked: asked.to_string(),
+                    address: bound.address.to_string(),
+                    reuse_port,
+                    ours: bound.is_ours(),
+                    fd: image.give(bound.socket.try_clone()?),
+                });
+            }
+        }
+        Ok(written)
+    }
+
+    fn write_shared(&self, image: &mut Image) -> io::Result<Vec<WrittenShared>> {
+        let shared = self.shared.all().map(|(asked, bound, said)| {
+            Ok(WrittenShared {
+                asked: asked.to_string(),
+                address: bound.address.to_string(),
+                said: said.cloned(),
+                fd: image.give(bound.socket.try_clone()?),
+            })
+        });
+        shared.collect()
+    }
+
+    fn write_kept(&self, image: &mut Image) -> io::Result<Vec<WrittenKept>> {
+        let mut written = Vec::new();
+        for running in &self.groups {
+            for (number, slot) in (0..).zip(&running.slots) {
+                for (asked, opened, socket) in slot.kept.all() {
+                    written.push(WrittenKept {
+                        group: running.definition.name.clone(),
+                        slot: number,
+                        asked: asked.to_owned(),
+                        opened: opened.clone(),
+                        fd: image.give(socket.try_clone_to_owned()?),
+                    });
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    fn upgrade_failed(&mut self, clients: Vec<ClientId>, why: &str) {
+        let text = format!("the upgrade failed, everything stays as it was: {why}");
+        log::error!("{text}");
+        for client in clients {
+            self.reply(client, &Reply::failed(&text));
+        }
+        self.start_pending_reload();
+    }
+
+    /// True if this number is the successor's.
+    pub(crate) fn is_successor(&self, id: usize) -> bool {
+        let successor = self.succession.successor.as_ref();
+        successor.is_some_and(|successor| successor.id == id)
+    }
+
+    /// The new master has said something.
+    pub(crate) fn on_successor(&mut self, id: usize) {
+        loop {
+            let Some(successor) = self.succession.successor(id) else {
+                return;
+            };
+            let Some(link) = &successor.link else {
+                return;
+            };
+            match link.recv() {
+                Ok(Received::Message(ToPredecessor::Ready, _)) => self.hand_over(id),
+                Ok(Received::Message(ToPredecessor::TookOver { router }, _)) => {
+                    self.leave(id, router);
+                }
+                Ok(Received::Message(ToPredecessor::Failed { reason }, _)) => {
+                    successor.failure = Some(reason);
+                }
+                Ok(Received::Empty) => return,
+                Ok(Received::Closed) => {
+                    // Its descriptor tells how it ended.
+                    if let Some(link) = successor.link.take() {
+                        self.unwatch_fd(&link);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    successor.failure = Some(error.to_string());
+                    self.end_successor();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The new master is ready: what only one may have is its own from now on.
+    fn hand_over(&mut self, id: usize) {
+        let stopping = self.is_stopping();
+        let Some(successor) = self.succession.successor(id) else {
+            return;
+        };
+        if stopping || successor.stage != Stage::Starting {
+            return;
+        }
+        successor.stage = Stage::TakingOver;
+        self.disown();
+        self.tell_successor(ToSuccessor::TakeOver, None);
+    }
+
+    fn disown(&mut self) {
+        self.pid_file.disown();
+        self.control.disown(self.poll.registry());
+        self.shared
+            .bound_mut()
+            .for_each(crate::bound::Bound::disown);
+        for running in &mut self.groups {
+            running
+                .listeners
+                .bound_mut()
+                .for_each(crate::bound::Bound::disown);
+            for slot in &mut running.slots {
+                slot.kept.disown();
+            }
+        }
+        if let Some(file) = self.routing.file_mut() {
+            file.disown();
+        }
+        if let Some(notices) = &mut self.notices {
+            notices.file_mut().disown();
+        }
+    }
+
+    /// The new master is in charge: this one finishes what it has in hand, and ends.
+    fn leave(&mut self, id: usize, router: bool) {
+        let Some(successor) = self.succession.successor(id) else {
+            return;
+        };
+        if successor.stage != Stage::TakingOver {
+            return;
+        }
+        successor.stage = Stage::InCharge;
+        let clients = std::mem::take(&mut successor.clients);
+        let (pid, took) = (successor.pid, successor.started.elapsed());
+        let text = format!("pid {pid} has taken over after {}", Span(took));
+        log::info!("upgrade: {text}");
+        for client in clients {
+            self.reply(client, &Reply::done(&text));
+        }
+        self.pid_file.release();
+        if router {
+            self.move_to_other_router();
+        }
+        self.stop(true);
+    }
+
+    /// Connects the processes of this master to the router of the new one: until they are gone, pushes reach whoever they
+    /// have, from either side.
+    fn move_to_other_router(&mut self) {
+        let routed: Vec<ProcessId> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| {
+                !self.is_router(process.slot)
+                    && !process.alone
+                    && process.link.is_some()
+                    && matches!(process.phase, Phase::Ready | Phase::Draining)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let names = routed.iter().filter_map(|id| self.processes.get(id));
+        let names: Vec<route::Process> = names.map(|process| process.name).collect();
+        // First who there is: with the streams to some of them it would take the others for absent.
+        for names in names.chunks(EXPECTED) {
+            let processes = names.to_vec();
+            self.tell_successor(ToSuccessor::Expect { processes }, None);
+        }
+        for (id, process) in routed.into_iter().zip(names) {
+            match stream() {
+                Ok((to_router, to_worker)) => {
+                    if self.tell_successor(ToSuccessor::Link { process }, Some(to_router)) {
+                        self.take_back(id, |message| *message == ToWorker::Router);
+                        self.send(id, ToWorker::Router, Some(to_worker));
+                    }
+                }
+                Err(error) => log::error!("no stream to the new router can be made: {error}"),
+            }
+        }
+    }
+
+    /// A process of this master has ended: whoever routes for it now is to know.
+    pub(crate) fn tell_successor_of_end(&mut self, process: route::Process) {
+        if self.succession.is_over() {
+            self.tell_successor(ToSuccessor::Ended { process }, None);
+        }
+    }
+
+    fn tell_successor(&mut self, message: ToSuccessor, fd: Option<OwnedFd>) -> bool {
+        let Some(successor) = &mut self.succession.successor else {
+            return false;
+        };
+        let id = successor.id;
+        let Some(link) = &mut successor.link else {
+            return false;
+        };
+        let sent = link.send(message, fd);
+        self.sent_to_successor(id, sent)
+    }
+
+    /// It is time to try again what the new master did not take.
+    pub(crate) fn resend_to_successor(&mut self, id: usize) {
+        if let Some(successor) = self.succession.successor(id)
+            && let Some(link) = &mut successor.link
+        {
+            let sent = link.retry();
+            self.sent_to_successor(id, sent);
+        }
+    }
+
+    fn sent_to_successor(
+        &mut self,
+        id: usize,
+        sent: Result<Sent, workhive_ipc::ChannelError>,
+    ) -> bool {
+        match sent {
+            Ok(Sent::Done) => true,
+            Ok(Sent::Later(pause)) => {
+                self.timers.at(Instant::now() + pause, Timer::Resend(id));
+                true
+            }
+            // It has ended, or soon will: its descriptor tells.
+            Err(error) => {
+                log::debug!("the new master cannot be told: {error}");
+                false
+            }
+        }
+    }
+
+    /// The new master has ended.
+    pub(crate) fn on_successor_end(&mut self, id: usize) {
+        // What it said last: why it could not start.
+        self.on_successor(id);
+        let Some(successor) = self.succession.successor(id) else {
+            return;
+        };
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+        let how = match waitid(Id::PIDFd(successor.pidfd.as_fd()), flags) {
+            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) => return,
+            Ok(status) => describe(status),
+            Err(errno) => format!("is gone ({errno})"),
+        };
+        let Some(successor) = self.succession.successor.take() else {
+            return;
+        };
+        self.unwatch_fd(&successor.pidfd);
+        if let Some(link) = &successor.link {
+            self.unwatch_fd(link);
+        }
+        if successor.stage == Stage::InCharge {
+            log::error!(
+                "upgrade: pid {}, which had taken over, {how}",
+                successor.pid
+            );
+            // Nothing is left to be in charge of: this one is on its way out.
+            self.succession.successor = Some(Successor {
+                link: None,
+                ..successor
+            });
+            return;
+        }
+        if successor.stage == Stage::TakingOver {
+            self.own_again();
+        }
+        let why = match successor.failure {
+            Some(reason) => format!("the new master {how}: {reason}"),
+            None => format!("the new master {how}"),
+        };
+        self.upgrade_failed(successor.clients, &why);
+    }
+
+    /// The new master died in the very moment in which it was to take over.
+    fn own_again(&mut self) {
+        self.own();
+        if let Err(error) = self
+            .control
+            .register(self.poll.registry(), crate::master::CONTROL)
+        {
+            log::error!("cannot poll the control socket: {error}");
+        }
+    }
+
+    /// The new master has had its time.
+    pub(crate) fn on_succession_timeout(&mut self, id: usize) {
+        let Some(successor) = self.succession.successor(id) else {
+            return;
+        };
+        if successor.stage == Stage::InCharge {
+            return;
+        }
+        let text = format!("was not ready within {}", Span(successor.started.elapsed()));
+        successor.failure.get_or_insert(text);
+        // Its processes see that it is gone, finish what they have in hand, and end.
+        if let Err(error) = sys::pidfd_send(successor.pidfd.as_fd(), Signal::SIGKILL) {
+            log::error!("cannot kill process {}: {error}", successor.pid);
+        }
+    }
+
+    /// This hive stops before it is decided: the new one is to stop too, with all that it has.
+    pub(crate) fn end_successor(&mut self) {
+        let Some(successor) = &mut self.succession.successor else {
+            return;
+        };
+        if successor.stage == Stage::InCharge {
+            return;
+        }
+        let id = successor.id;
+        if let Err(error) = sys::pidfd_send(successor.pidfd.as_fd(), Signal::SIGINT) {
+            log::error!("cannot stop process {}: {error}", successor.pid);
+        }
+        self.timers
+            .at(Instant::now() + STOP * 2, Timer::Succession(id));
+    }
+
+    /// Nobody waits for an upgrade any more: the hive stops.
+    pub(crate) fn cancel_upgrade(&mut self) {
+        self.succession.wanted = false;
+        for client in std::mem::take(&mut self.succession.waiting) {
+            self.reply(client, &Reply::failed("the hive is stopping"));
+        }
+        self.end_successor();
+    }
+}

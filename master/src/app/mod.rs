@@ -18,7 +18,7 @@ Usage: workhive push [VERB] [OPTIONS]               push messages to WebSocket c
        workhive echo [VERB] SCHEME://ADDR [OPTIONS] answer with what was sent; for measuring and for test suites
        workhive --version
 
-VERB is start (when none is given), stop, restart, reload, scale, status, connections, check or show-config.
+VERB is start (when none is given), stop, restart, reload, upgrade, scale, status, connections, check or show-config.
 `workhive push --help`, `workhive run --help` and `workhive echo --help` list the options.
 ";
 

@@ -1,0 +1,264 @@
+//! Upgrade, from the side of the master that comes: it starts with what it was handed, and when every process is ready
+//! the pid file, the control socket and the files of all sockets become its own.
+
+use std::time::Instant;
+
+use workhive_ipc::{ChannelError, Received, ToPredecessor, ToSuccessor, ToWorker, route};
+
+use crate::bound::Bound;
+use crate::error::StartError;
+use crate::handed::{Estate, Handed};
+use crate::link::{Link, Sent};
+use crate::master::{CONTROL, Master, Mood, Timer};
+use crate::slot::ProcessId;
+
+/// More processes and clients than the old master can number while there are two.
+const NUMBERS: usize = 1 << 20;
+
+/// The master whose place this one takes.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    /// From the same numbers as processes.
+    id: usize,
+    pid: u32,
+    link: Link<ToPredecessor, ToSuccessor>,
+    stage: Stage,
+    /// Processes of it that are connected to our router.
+    routed: Vec<route::Process>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    /// It was told that we are ready.
+    Ready,
+    /// We are in charge.
+    Done,
+}
+
+impl Master {
+    /// The master before this one waits to be told that we are ready.
+    pub(crate) fn succeed(&mut self, estate: Estate) -> Result<(), StartError> {
+        let Estate { pid, link, .. } = estate;
+        // It is the same hive: what the old processes said of themselves goes on to hold, and no number comes back.
+        self.epoch = estate.epoch;
+        self.next_id = estate.next_id + NUMBERS;
+        let id = self.new_id();
+        self.watch_fd(&link, id * 2 + 1)
+            .map_err(StartError::system("poll the link to the old master"))?;
+        self.succession.predecessor = Some(Predecessor {
+            id,
+            pid,
+            link: Link::new(link),
+            stage: Stage::Starting,
+            routed: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Sockets that the processes of the master before this one shared, or had opened by themselves.
+    pub(crate) fn inherit(&mut self, estate: &mut Estate) {
+        for shared in estate.shared.drain(..) {
+            self.shared.take(shared);
+        }
+        for kept in estate.kept.drain(..) {
+            let mut groups = self.groups.iter_mut();
+            let running = groups.find(|running| running.definition.name == kept.group);
+            if let Some(slot) =
+                running.and_then(|running| running.slots.get_mut(usize::from(kept.slot)))
+            {
+                // Nobody's yet; whoever opens it in that slot claims it.
+                slot.kept.keep(0, kept.asked, kept.opened, kept.socket);
+                slot.kept.disown();
+            }
+        }
+    }
+
+    /// True while the old master is in charge.
+    pub(crate) fn is_heir(&self) -> bool {
+        let predecessor = self.succession.predecessor.as_ref();
+        predecessor.is_some_and(|predecessor| predecessor.stage != Stage::Done)
+    }
+
+    /// Every process is ready: takes over as soon as the old master lets go. False if there is none.
+    pub(crate) fn claim(&mut self) -> bool {
+        let Some(predecessor) = &mut self.succession.predecessor else {
+            return false;
+        };
+        if predecessor.stage == Stage::Starting {
+            predecessor.stage = Stage::Ready;
+            if !self.tell_predecessor(ToPredecessor::Ready) {
+                self.take_over();
+            }
+        }
+        true
+    }
+
+    /// True if this number is the predecessor's.
+    pub(crate) fn is_predecessor(&self, id: usize) -> bool {
+        let predecessor = self.succession.predecessor.as_ref();
+        predecessor.is_some_and(|predecessor| predecessor.id == id)
+    }
+
+    /// The old master has said something, or has ended.
+    pub(crate) fn on_predecessor(&mut self) {
+        loop {
+            let Some(predecessor) = &self.succession.predecessor else {
+                return;
+            };
+            match predecessor.link.recv() {
+                Ok(Received::Message(ToSuccessor::TakeOver, _)) => self.take_over(),
+                Ok(Received::Message(ToSuccessor::Expect { processes }, _)) => {
+                    self.tell_router(ToWorker::Expect { processes }, None);
+                }
+                Ok(Received::Message(ToSuccessor::Link { process }, Some(stream))) => {
+                    if let Some(predecessor) = &mut self.succession.predecessor {
+                        predecessor.routed.push(process);
+                    }
+                    self.tell_router(ToWorker::Link { process }, Some(stream));
+                }
+                Ok(Received::Message(ToSuccessor::Link { .. }, None)) => {}
+                Ok(Received::Message(ToSuccessor::Ended { process }, _)) => {
+                    self.predecessors_process_ended(process);
+                }
+                Ok(Received::Empty) => return,
+                Ok(Received::Closed) => return self.on_predecessor_end(),
+                Err(error) => {
+                    log::error!("the link to the old master failed: {error}");
+                    return self.on_predecessor_end();
+                }
+            }
+        }
+    }
+
+    fn predecessors_process_ended(&mut self, process: route::Process) {
+        if let Some(predecessor) = &mut self.succession.predecessor {
+            predecessor.routed.retain(|routed| *routed != process);
+        }
+        self.tell_router_of_end(process);
+    }
+
+    /// The old master is gone. If that was before we were ready, there is nothing to wait for then.
+    fn on_predecessor_end(&mut self) {
+        let Some(predecessor) = self.succession.predecessor.take() else {
+            return;
+        };
+        self.unwatch_fd(&predecessor.link);
+        for process in predecessor.routed {
+            self.tell_router_of_end(process);
+        }
+        match predecessor.stage {
+            Stage::Done => log::info!(
+                "upgrade: the old master, pid {}, has ended",
+                predecessor.pid
+            ),
+            Stage::Starting | Stage::Ready => {
+                log::warn!("upgrade: the old master, pid {}, has died", predecessor.pid);
+                self.own_all();
+                if predecessor.stage == Stage::Ready {
+                    self.be_in_charge(predecessor.pid);
+                }
+            }
+        }
+    }
+
+    /// From now on this is the hive's master.
+    fn take_over(&mut self) {
+        if self.is_stopping() {
+            return;
+        }
+        let Some(predecessor) = &mut self.succession.predecessor else {
+            return;
+        };
+        if predecessor.stage == Stage::Done {
+            return;
+        }
+        predecessor.stage = Stage::Done;
+        let pid = predecessor.pid;
+        self.own_all();
+        self.be_in_charge(pid);
+        let router = self.routing.group().is_some();
+        self.tell_predecessor(ToPredecessor::TookOver { router });
+    }
+
+    fn own_all(&mut self) {
+        self.own();
+        if let Err(error) = self.control.register(self.poll.registry(), CONTROL) {
+            log::error!("cannot poll the control socket: {error}");
+        }
+        self.handed = Handed::default();
+    }
+
+    /// The pid file, the control socket and the files of all sockets are this master's.
+    pub(crate) fn own(&mut self) {
+        if let Err(error) = self.pid_file.own() {
+            log::error!("cannot write the pid file: {error}");
+        }
+        if let Err(error) = self.control.own() {
+            log::error!("cannot listen at the control socket: {error}");
+        }
+        self.shared.bound_mut().for_each(Bound::own);
+        for running in &mut self.groups {
+            running.listeners.bound_mut().for_each(Bound::own);
+            for slot in &mut running.slots {
+                slot.kept.own();
+            }
+        }
+        if let Some(file) = self.routing.file_mut() {
+            file.own();
+        }
+        if let Some(notices) = &mut self.notices {
+            notices.file_mut().own();
+        }
+    }
+
+    fn be_in_charge(&mut self, pid: u32) {
+        self.mood = Mood::Running;
+        log::info!("upgrade: took over from pid {pid}");
+        self.announce();
+        self.start_pending_reload();
+    }
+
+    /// This hive cannot start: the old master is to know why.
+    pub(crate) fn tell_failure(&mut self, reason: &StartError) {
+        if self.is_heir() {
+            self.tell_predecessor(ToPredecessor::failed(reason.to_string()));
+        }
+    }
+
+    fn tell_router(&mut self, message: ToWorker, fd: Option<std::os::fd::OwnedFd>) {
+        if let Some(router) = self.router() {
+            self.send(router, message, fd);
+        }
+    }
+
+    fn tell_predecessor(&mut self, message: ToPredecessor) -> bool {
+        let Some(predecessor) = &mut self.succession.predecessor else {
+            return false;
+        };
+        let (id, sent) = (predecessor.id, predecessor.link.send(message, None));
+        self.sent_to_predecessor(id, &sent)
+    }
+
+    /// It is time to try again what the old master did not take.
+    pub(crate) fn resend_to_predecessor(&mut self, id: ProcessId) {
+        if let Some(predecessor) = &mut self.succession.predecessor
+            && predecessor.id == id
+        {
+            let sent = predecessor.link.retry();
+            self.sent_to_predecessor(id, &sent);
+        }
+    }
+
+    fn sent_to_predecessor(&mut self, id: ProcessId, sent: &Result<Sent, ChannelError>) -> bool {
+        match sent {
+            Ok(Sent::Done) => true,
+            Ok(Sent::Later(pause)) => {
+                self.timers.at(Instant::now() + *pause, Timer::Resend(id));
+                true
+            }
+            // It has died, which is seen where its words come from.
+            Err(_) => false,
+        }
+    }
+}
