@@ -3,10 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
-use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
-use socket2::{Domain, Socket, Type};
-
-use crate::{DEADLINE, text};
+use crate::text;
 
 /// A connection to an HTTP server.
 #[derive(Debug)]
@@ -71,21 +68,14 @@ impl HttpClient {
         }
     }
 
-    /// Connects from an address of this machine's. Each of 127.0.0.0/8 has ports of its own: clients that come and go
-    /// by the ten thousand do not run out of them.
+    /// Connects from an address of this machine's: [`text::connect_from`].
     ///
     /// # Errors
     /// What connect(2) says.
     pub fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-        socket.set_read_timeout(Some(DEADLINE))?;
-        socket.set_write_timeout(Some(DEADLINE))?;
-        socket.set_tcp_nodelay(true)?;
-        socket.connect(&addr.into())?;
+        let stream = text::connect_from(source, addr)?;
         Ok(Self {
-            stream: BufReader::new(socket.into()),
+            stream: BufReader::new(stream),
         })
     }
 

@@ -7,28 +7,37 @@
 //! | [`http`], [`text`], [`ws`] | clients |
 //! | [`load`] | many clients at once, and what became of their requests |
 //! | [`swarm`] | WebSocket clients by the thousand |
+//! | [`boots`] | hives whose processes start, or do not, as they are told |
 //! | [`books`], [`users`] | what was pushed to many, and what became of it |
 //! | [`proc`] | what `/proc` tells about processes |
 //! | [`push`] | a push server, and its clients |
 //! | [`routes`] | hives that route, and the clients that tell them what to do |
+//! | [`obeys`] | hives whose processes do as they are told |
 //! | [`ports`] | ports that no other test has |
+//! | [`sockets`] | what the kernel has at a port |
 //! | [`tools`] | foreign programs that a machine may lack |
 //! | [`wait`] | the one place where a test waits for a condition |
+//! | [`witnesses`] | clients that know who serves them, and what they have lost |
 
 pub mod books;
+pub mod boots;
 pub mod hive;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod obeys;
 pub mod ports;
 pub mod proc;
 pub mod push;
 pub mod routes;
+pub mod sockets;
 pub mod swarm;
+mod sys;
 pub mod text;
 pub mod tools;
 pub mod users;
 pub mod wait;
+pub mod witnesses;
 pub mod ws;
 
 pub use hive::{Finished, Hive, Running, Setup};

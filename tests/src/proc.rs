@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -62,6 +63,29 @@ pub fn status_field(pid: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().to_owned())
+}
+
+/// The processor time that a process has used.
+///
+/// # Panics
+/// If there is no such process.
+pub fn cpu_time(pid: u32) -> Duration {
+    // proc_pid_stat(5): fields 14 and 15, of which the state is the third.
+    let fields = stat(pid).unwrap_or_else(|| panic!("there is no process {pid}"));
+    let ticks: u64 = [11, 12]
+        .map(|n| fields[n].parse::<u64>().expect("a number"))
+        .iter()
+        .sum();
+    // USER_HZ is 100 on every machine that Linux still runs on.
+    Duration::from_millis(ticks * 10)
+}
+
+/// The children of a process that have ended and were not waited for.
+pub fn zombies(parent: u32) -> usize {
+    let parent = parent.to_string();
+    pids()
+        .filter(|pid| stat(*pid).is_some_and(|fields| fields[0] == "Z" && fields[1] == parent))
+        .count()
 }
 
 /// Where the open descriptors of a process lead: `socket:[17]`, `anon_inode:[eventpoll]`, `/dev/null`...

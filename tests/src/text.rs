@@ -1,7 +1,10 @@
 //! A client of line protocols.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use socket2::{Domain, Socket, Type};
 
 use crate::DEADLINE;
 
@@ -23,7 +26,34 @@ pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Connects from an address of this machine's. Each of 127.0.0.0/8 has ports of its own: clients that come and go by the
+/// ten thousand do not run out of them.
+///
+/// # Errors
+/// What connect(2) says.
+pub fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.set_read_timeout(Some(DEADLINE))?;
+    socket.set_write_timeout(Some(DEADLINE))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.connect(&addr.into())?;
+    Ok(socket.into())
+}
+
 impl TextClient {
+    /// Connects from an address of this machine's: [`connect_from`].
+    ///
+    /// # Errors
+    /// What connect(2) says.
+    pub fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<Self> {
+        let stream = connect_from(source, addr)?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
     /// Connects.
     ///
     /// # Panics
@@ -78,6 +108,18 @@ impl TextClient {
             0 => Ok(None),
             _ => Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned())),
         }
+    }
+
+    /// Sends a line and receives one.
+    ///
+    /// # Errors
+    /// What the system says; `UnexpectedEof` if the connection ends instead.
+    pub fn try_ask(&mut self, line: &str) -> io::Result<String> {
+        self.stream
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())?;
+        self.try_line()?
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Sends a line and receives one.

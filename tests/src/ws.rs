@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use tungstenite::client::IntoClientRequest;
+use tungstenite::error::ProtocolError;
 use tungstenite::{Message, WebSocket};
 
 use crate::text;
@@ -29,7 +30,7 @@ impl WsClient {
     /// # Errors
     /// Why it could not.
     pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
-        Self::try_ask(addr, "/", &[])
+        Self::shake_hands(addr, "/", &[])
     }
 
     /// Connects and shakes hands with a path and header fields of its own.
@@ -38,10 +39,15 @@ impl WsClient {
     /// If that fails.
     #[track_caller]
     pub fn ask(addr: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> Self {
-        Self::try_ask(addr, path, fields).unwrap_or_else(|error| panic!("{addr}{path}: {error}"))
+        Self::shake_hands(addr, path, fields)
+            .unwrap_or_else(|error| panic!("{addr}{path}: {error}"))
     }
 
-    fn try_ask(addr: SocketAddr, path: &str, fields: &[(&'static str, &str)]) -> io::Result<Self> {
+    fn shake_hands(
+        addr: SocketAddr,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> io::Result<Self> {
         let stream = text::connect(addr)?;
         let failed = |error: tungstenite::Error| io::Error::other(error.to_string());
         let mut request = format!("ws://{addr}{path}")
@@ -103,6 +109,32 @@ impl WsClient {
         match self.message() {
             Message::Text(text) => text.to_string(),
             other => panic!("not a text message: {other:?}"),
+        }
+    }
+
+    /// Sends a text message and receives one; `None` if the peer says instead that it restarts (1012).
+    ///
+    /// # Errors
+    /// What the system says; `UnexpectedEof` for a connection that ends without a goodbye.
+    pub fn try_exchange(&mut self, text: &str) -> io::Result<Option<String>> {
+        let failed = |error| match error {
+            tungstenite::Error::Io(error) => error,
+            tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                io::ErrorKind::UnexpectedEof.into()
+            }
+            error => io::Error::other(error.to_string()),
+        };
+        self.socket.send(Message::text(text)).map_err(failed)?;
+        loop {
+            match self.socket.read().map_err(failed)? {
+                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Text(text) => return Ok(Some(text.to_string())),
+                Message::Close(Some(frame)) if u16::from(frame.code) == 1012 => {
+                    while self.socket.read().is_ok() {}
+                    return Ok(None);
+                }
+                other => return Err(io::Error::other(format!("not a text message: {other:?}"))),
+            }
         }
     }
 

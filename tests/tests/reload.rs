@@ -2,7 +2,6 @@
 
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
-use workhive_tests::load::{Habit, Load};
 use workhive_tests::text::TextClient;
 use workhive_tests::ws::WsClient;
 use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
@@ -28,42 +27,6 @@ fn boots(options: &[&str]) -> (Hive, Port) {
 fn reload(hive: &Hive) {
     let reloaded = hive.verb::<&str>("reload", &[]);
     assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
-}
-
-/// 20 reloads under 64 clients; every request must be answered.
-fn churn(options: &[&str], clients: usize, habits: &[Habit]) {
-    let (hive, port) = echo("http", options);
-    let first = hive.slots();
-    let load = Load::new(port.addr(), clients, habits);
-    load.serve(clients);
-    for _ in 0..20 {
-        reload(&hive);
-        load.serve(clients);
-    }
-    let tally = load.finish();
-    assert_eq!(tally.failed(), 0, "{options:?} {habits:?}: {tally:?}");
-    assert!(tally.served > 20 * clients, "{tally:?}");
-    let last = hive.slots();
-    assert_eq!(last.len(), first.len());
-    assert!(last.iter().all(|pid| !first.contains(pid)));
-}
-
-const ALL: [Habit; 4] = [Habit::Fresh, Habit::Hasty, Habit::KeepAlive, Habit::Upload];
-
-#[test]
-fn twenty_reloads_under_64_clients_lose_nothing_with_inherited_listeners() {
-    churn(&["--count", "2"], 64, &ALL);
-}
-
-#[test]
-fn twenty_reloads_under_64_clients_lose_nothing_with_reuse_port() {
-    churn(&["--count", "2", "--reuse-port"], 64, &ALL);
-}
-
-#[test]
-fn reloads_of_one_process_lose_nothing_either() {
-    churn(&["--count", "1"], 16, &ALL);
-    churn(&["--count", "1", "--reuse-port"], 16, &ALL);
 }
 
 #[test]
@@ -204,68 +167,6 @@ fn reloads_one_after_the_other_cut_off_nobody_who_is_not_done_yet() {
 }
 
 #[test]
-fn a_program_that_is_broken_by_now_is_not_put_in_the_place_of_one_that_works() {
-    for how in ["error", "exit", "panic", "1 error"] {
-        let (mut hive, port) = boots(&["--count", "2"]);
-        hive.expect("before it was ready");
-        hive.expect("the reload failed");
-        hive.expect("the database is on fire");
-        hive.expect("the boot has burst");
-        let mut client = TextClient::connect(port.addr());
-        let before = hive.slots();
-        let me = client.ask("who");
-        std::fs::write(hive.path("fail"), how).expect("a file");
-        let failed = hive.verb::<&str>("reload", &[]);
-        assert_eq!(failed.code, Some(1), "{how}: {failed:?}");
-        assert!(
-            failed.stderr.contains("the old processes stay"),
-            "{how}: {failed:?}"
-        );
-        assert!(hive.status()["last_reload"].to_string().contains("failed"));
-        let after = hive.slots();
-        if how == "1 error" {
-            // What worked before the failure is done, and stays.
-            assert!(
-                before[0] != after[0] && before[1] == after[1],
-                "{before:?} {after:?}"
-            );
-        } else {
-            assert_eq!(before, after, "{how}");
-            assert_eq!(client.ask("who"), me, "{how}");
-        }
-        std::fs::remove_file(hive.path("fail")).expect("a file to remove");
-        reload(&hive);
-        let mended = hive.slots();
-        assert!(mended.len() == 2 && mended.iter().all(|pid| !before.contains(pid)));
-    }
-}
-
-#[test]
-fn a_replacement_that_is_killed_while_it_starts_fails_the_reload() {
-    let (mut hive, port) = boots(&[]);
-    hive.expect("before it was ready");
-    hive.expect("the reload failed");
-    let before = hive.workers();
-    let pipe = hive.path("fail.pipe");
-    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-    std::fs::write(hive.path("fail"), "wait").expect("a file");
-    let reloading = hive.verb_later::<&str>("reload", &[]);
-    let next = eventually("the replacement", || {
-        hive.workers().into_iter().find(|pid| !before.contains(pid))
-    });
-    proc::signal(next, Signal::SIGKILL);
-    let failed = reloading.finish();
-    assert_eq!(failed.code, Some(1), "{failed:?}");
-    assert!(failed.stderr.contains("SIGKILL"), "{failed:?}");
-    assert_eq!(hive.workers(), before);
-    assert!(
-        TextClient::connect(port.addr())
-            .ask("who")
-            .starts_with("0 0 ")
-    );
-}
-
-#[test]
 fn reloads_during_a_reload_make_one_more() {
     let (hive, _port) = boots(&[]);
     let pipe = hive.path("fail.pipe");
@@ -325,31 +226,4 @@ fn every_replaced_process_ends_in_good_order() {
     for (slot, pid) in before.iter().enumerate() {
         hive.wait_for_line(&format!("stopped in good order: {slot} 0 {pid}"));
     }
-}
-
-#[test]
-fn a_storm_of_signals_does_no_harm() {
-    let (hive, port) = echo("http", &["--count", "2"]);
-    let load = Load::new(port.addr(), 8, &[Habit::Fresh, Habit::KeepAlive]);
-    let master = hive.pid();
-    for n in 0..600 {
-        let signals = [
-            Signal::SIGUSR1,
-            Signal::SIGHUP,
-            Signal::SIGCHLD,
-            Signal::SIGUSR2,
-        ];
-        hive.signal(signals[n % signals.len()]);
-        // The processes get some too, as they do from pkill.
-        if let Some(worker) = hive.workers().first() {
-            proc::signal(*worker, signals[n % 2]);
-        }
-    }
-    load.serve(100);
-    reload(&hive);
-    load.serve(100);
-    let tally = load.finish();
-    assert_eq!(tally.failed(), 0, "{tally:?}");
-    assert_eq!(hive.status()["pid"], master);
-    assert_eq!(hive.slots().len(), 2);
 }

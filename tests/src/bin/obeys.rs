@@ -1,4 +1,9 @@
-//! A program whose processes do as their clients tell them: answer, be stuck, eat memory, end.
+//! A program whose processes do as their clients tell them: answer, be busy, be stuck, eat memory, run programs, fail,
+//! end.
+
+use std::hash::{BuildHasher, RandomState};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use workhive::{Cli, Error, Exit, Listener, Process, Result, Text, Worker};
 
@@ -67,6 +72,29 @@ fn obey(worker: &mut Process<'_, Vec<Vec<u8>>>, line: &str) -> Result<String> {
         ("spin", _) => loop {
             std::hint::spin_loop();
         },
+        ("busy", millis) => {
+            let end = Instant::now() + Duration::from_millis(millis.parse()?);
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
+        ("run", script) => {
+            let output = Command::new("/bin/sh").args(["-c", script]).output()?;
+            let words: Vec<_> = std::str::from_utf8(&output.stdout)?
+                .split_ascii_whitespace()
+                .collect();
+            return Ok(words.join(" "));
+        }
+        ("fail", why) => return Err(Error::msg(why)),
+        ("random", _) => {
+            // What a program gets that has nothing but the standard library.
+            let keys = RandomState::new();
+            return Ok(format!(
+                "{:016x}{:016x}",
+                keys.hash_one(0),
+                keys.hash_one(1)
+            ));
+        }
         ("eat", mebibytes) => {
             let bytes = mebibytes.parse::<usize>()? << 20;
             worker.state_mut().push(vec![1; bytes]);

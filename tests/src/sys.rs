@@ -1,0 +1,40 @@
+//! The harness's only `unsafe` calls into the system: a descriptor of another process, and an option of its socket.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// A duplicate of a descriptor of another process (`pidfd_getfd(2)`), which must be a child of ours, or we root.
+pub(crate) fn descriptor_of(pid: u32, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes two numbers, and returns a new descriptor, or -1.
+    let process = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: pidfd_getfd(2) takes three numbers, the first of which is an open descriptor, and returns a new
+    // descriptor, or -1.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) })
+}
+
+fn owned(returned: libc::c_long) -> io::Result<OwnedFd> {
+    match RawFd::try_from(returned) {
+        // SAFETY: the kernel has just made it, for us alone.
+        Ok(number @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(number) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes a listening socket hold handshakes back until data comes (`TCP_DEFER_ACCEPT`, tcp(7)).
+pub(crate) fn defer_accept(socket: BorrowedFd<'_>, seconds: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is an int, as tcp(7) has it, alive for the call, and its length is given.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            4,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
