@@ -49,12 +49,7 @@ impl Boots {
     /// If it does not become ready.
     #[track_caller]
     pub fn start(path: &str, options: &[&str]) -> Self {
-        let BootsSetup { setup, port } = Self::setup(path, options);
-        Self {
-            hive: setup.start(),
-            port,
-            open: None,
-        }
+        Self::setup(path, options).start()
     }
 
     /// New processes do from now on what `how` says.
@@ -71,12 +66,20 @@ impl Boots {
         self.fail("wait");
     }
 
+    /// New processes can start again.
+    ///
+    /// # Panics
+    /// If they could before.
+    pub fn mend(&self) {
+        std::fs::remove_file(self.hive.path("fail")).expect("a file to remove");
+    }
+
     /// Lets go those that wait, and those that will come.
     ///
     /// # Panics
     /// If nothing was held, or wrong.
     pub fn let_go(&mut self) {
-        std::fs::remove_file(self.hive.path("fail")).expect("a file");
+        self.mend();
         // Open for both, it does not wait for the other end; and whoever comes too late to see that the file is gone
         // finds it open (fifo(7)).
         let open = OpenOptions::new()
@@ -121,6 +124,19 @@ impl BootsSetup {
     pub fn fail(self, how: &str) -> Self {
         std::fs::write(self.setup.path("fail"), how).expect("a file");
         self
+    }
+
+    /// Starts the hive.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[track_caller]
+    pub fn start(self) -> Boots {
+        Boots {
+            hive: self.setup.start(),
+            port: self.port,
+            open: None,
+        }
     }
 
     /// Starts the hive, and does not wait for anything.

@@ -163,6 +163,24 @@ impl Setup {
         proc::family(&format!("{VARIABLE}={}", self.variable))
     }
 
+    /// A start has ended with code 1, has given its reason, and has left nothing behind.
+    ///
+    /// # Panics
+    /// If one of these is not so.
+    #[track_caller]
+    pub fn assert_failed(&self, ended: &Finished, reason: &str) {
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(
+            ended.stderr.contains(reason),
+            "{reason:?} is missing: {ended:?}"
+        );
+        assert!(!self.pid_file().exists());
+        // A daemon that has told its starter why it cannot go on has a moment to live.
+        eventually("the end of all processes", || {
+            self.family().is_empty().then_some(())
+        });
+    }
+
     /// The pid in the pid file.
     ///
     /// # Panics

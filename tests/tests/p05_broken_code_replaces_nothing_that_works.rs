@@ -54,7 +54,7 @@ fn whatever_is_wrong_the_old_processes_stay_until_it_is_mended() {
         reload_fails(&boots, word);
         assert_eq!(boots.hive.slots(), before, "{how}");
         assert_eq!(client.ask("who"), me, "{how}");
-        std::fs::remove_file(boots.hive.path("fail")).expect("a file to remove");
+        boots.mend();
         reload_succeeds(&boots);
         let mended = boots.hive.slots();
         assert!(mended.len() == 2 && mended.iter().all(|pid| !before.contains(pid)));

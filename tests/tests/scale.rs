@@ -2,7 +2,6 @@
 
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
-use workhive_tests::load::{Habit, Load};
 use workhive_tests::text::TextClient;
 use workhive_tests::ws::WsClient;
 use workhive_tests::{Finished, Hive, Port, Setup, eventually, proc, program};
@@ -34,41 +33,6 @@ fn refused(hive: &Hive, to: &str) -> String {
     let refused = hive.verb("scale", &[to]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     refused.stderr
-}
-
-fn churn(options: &[&str], numbers: &[usize]) {
-    let (hive, port) = echo("http", options);
-    let habits = [Habit::Fresh, Habit::Hasty, Habit::KeepAlive, Habit::Upload];
-    let load = Load::new(port.addr(), 32, &habits);
-    load.serve(32);
-    for number in numbers {
-        scale(&hive, &number.to_string());
-        assert_eq!(hive.slots().len(), *number);
-        load.serve(64);
-    }
-    let tally = load.finish();
-    assert_eq!(tally.failed(), 0, "{options:?}: {tally:?}");
-}
-
-const NUMBERS: [usize; 9] = [3, 1, 5, 2, 8, 4, 1, 2, 1];
-
-#[test]
-fn up_and_down_under_32_clients_loses_nothing_with_inherited_listeners() {
-    churn(&["--count", "2", "--drain", "2"], &NUMBERS);
-}
-
-#[test]
-fn up_and_down_under_32_clients_loses_nothing_with_reuse_port() {
-    churn(&["--count", "2", "--drain", "2", "--reuse-port"], &NUMBERS);
-}
-
-#[test]
-fn from_one_process_to_several_and_back_loses_nothing_either() {
-    churn(&["--count", "1", "--drain", "2"], &[2, 1, 4, 1]);
-    churn(
-        &["--count", "1", "--drain", "2", "--reuse-port"],
-        &[2, 1, 4, 1],
-    );
 }
 
 #[test]
@@ -115,29 +79,6 @@ fn pushes_reach_everybody_after_the_first_process_has_got_company() {
         });
         assert_eq!(client.text(), push);
     }
-}
-
-#[test]
-fn signals_change_the_number_one_by_one() {
-    let (mut hive, _port) = echo("http", &["--count", "2"]);
-    for number in 3..=5 {
-        let mark = hive.mark();
-        hive.signal(Signal::SIGTTIN);
-        hive.wait_for_line_after(mark, &format!("has {number} processes now"));
-        assert_eq!(hive.slots().len(), number);
-    }
-    let all = hive.slots();
-    for number in (1..=4).rev() {
-        let mark = hive.mark();
-        hive.signal(Signal::SIGTTOU);
-        hive.wait_for_line_after(mark, &format!("has {number} process"));
-        assert_eq!(hive.slots(), all[..number], "the highest slot goes first");
-    }
-    let mark = hive.mark();
-    hive.signal(Signal::SIGTTOU);
-    hive.wait_for_line_after(mark, "not scaled");
-    assert_eq!(hive.slots(), all[..1]);
-    hive.stop();
 }
 
 #[test]
