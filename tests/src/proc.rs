@@ -53,9 +53,22 @@ fn is_zombie(pid: u32) -> bool {
 /// # Panics
 /// If there is no such process.
 pub fn rss_kib(pid: u32) -> u64 {
-    status_field(pid, "VmRSS:")
+    kib(pid, "VmRSS:")
+}
+
+/// What a process keeps in memory of its own (`RssAnon`), in KiB: without the pages of its program's file and of shared
+/// memory.
+///
+/// # Panics
+/// If there is no such process.
+pub fn own_memory_kib(pid: u32) -> u64 {
+    kib(pid, "RssAnon:")
+}
+
+fn kib(pid: u32, name: &str) -> u64 {
+    status_field(pid, name)
         .and_then(|value| value.trim_end_matches("kB").trim().parse().ok())
-        .unwrap_or_else(|| panic!("process {pid} has no VmRSS"))
+        .unwrap_or_else(|| panic!("process {pid} has no {name}"))
 }
 
 /// A line of `/proc/PID/status`, without its name.
@@ -101,6 +114,14 @@ pub fn descriptors(pid: u32) -> Vec<(i32, PathBuf)> {
         .collect();
     found.sort();
     found
+}
+
+/// Whether a descriptor is open and stays so in a program that the process executes (no `O_CLOEXEC`, open(2)).
+pub fn survives_exec(pid: u32, number: i32) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 0o2_000_000 == 0)
 }
 
 /// How many threads a process has.

@@ -1,9 +1,9 @@
-//! Which files are open in which process, and that their number does not grow.
+//! Which files are open in which process.
 
 use std::collections::BTreeSet;
 
 use workhive_tests::http::HttpClient;
-use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
+use workhive_tests::{Hive, Port, Setup, eventually, proc, program, sockets};
 
 fn echo(options: &[&str]) -> (Hive, Port) {
     let port = Port::reserve();
@@ -20,20 +20,6 @@ fn open_files(pid: u32) -> Vec<String> {
         .collect()
 }
 
-/// The inodes of the listening sockets at a port, from `/proc/net/tcp`.
-fn listening(port: &Port) -> BTreeSet<String> {
-    let wanted = format!(":{:04X}", port.number());
-    std::fs::read_to_string("/proc/net/tcp")
-        .expect("a table of sockets")
-        .lines()
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let listens = fields.get(3) == Some(&"0A") && fields.get(1)?.ends_with(&wanted);
-            listens.then(|| format!("socket:[{}]", fields[9]))
-        })
-        .collect()
-}
-
 #[test]
 fn a_worker_has_nothing_of_its_masters() {
     for options in [&["--count", "3"][..], &["--count", "3", "--reuse-port"]] {
@@ -45,7 +31,7 @@ fn a_worker_has_nothing_of_its_masters() {
             master.contains(&pid_file),
             "the master holds its lock: {master:?}"
         );
-        let sockets = listening(&port);
+        let listening = sockets::listening(&port);
         for worker in hive.workers() {
             let files = open_files(worker);
             assert!(!files.contains(&pid_file), "{files:?}");
@@ -55,8 +41,8 @@ fn a_worker_has_nothing_of_its_masters() {
                 .filter(|file| file.starts_with("socket:") && master.contains(*file))
                 .collect();
             assert!(
-                shared.iter().all(|socket| sockets.contains(*socket)),
-                "{shared:?} of {sockets:?}"
+                shared.iter().all(|socket| listening.contains(*socket)),
+                "{shared:?} of {listening:?}"
             );
             assert_eq!(
                 shared.len(),
@@ -79,52 +65,14 @@ fn a_worker_has_nothing_of_its_masters() {
 #[test]
 fn workers_do_not_have_each_others_sockets() {
     let (hive, port) = echo(&["--count", "4"]);
-    let sockets = listening(&port);
+    let listening = sockets::listening(&port);
     let mut seen = BTreeSet::new();
     for worker in hive.workers() {
         for file in open_files(worker) {
-            if file.starts_with("socket:") && !sockets.contains(&file) {
+            if file.starts_with("socket:") && !listening.contains(&file) {
                 assert!(seen.insert(file.clone()), "{file} is open in two processes");
             }
         }
-    }
-}
-
-#[test]
-fn the_number_of_open_files_is_the_same_after_20_reloads() {
-    for options in [&["--count", "3"][..], &["--count", "3", "--reuse-port"]] {
-        let (hive, port) = echo(options);
-        let settled = |before: &[u32]| {
-            eventually("the replaced processes end", || {
-                let workers = hive.workers();
-                let gone = before.iter().all(|pid| !workers.contains(pid));
-                (workers.len() == 3 && gone).then_some(workers)
-            })
-        };
-        let count = || -> (usize, Vec<usize>) {
-            let workers = hive.slots();
-            let files = workers.iter().map(|pid| proc::descriptors(*pid).len());
-            (proc::descriptors(hive.pid()).len(), files.collect())
-        };
-        let mut workers = hive.workers();
-        // The first one may open what stays open.
-        assert_eq!(hive.verb::<&str>("reload", &[]).code, Some(0));
-        workers = settled(&workers);
-        let before = eventually("a steady state", || {
-            let now = count();
-            (now == count()).then_some(now)
-        });
-        for _ in 0..20 {
-            assert_eq!(hive.verb::<&str>("reload", &[]).code, Some(0));
-        }
-        settled(&workers);
-        // The client of the last command may not have been let go yet.
-        let after = eventually("the same number of open files", || {
-            let now = count();
-            (now == before).then_some(now)
-        });
-        assert_eq!(before, after);
-        assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
     }
 }
 
@@ -149,15 +97,6 @@ fn a_worker_closes_what_its_clients_close() {
     }
 }
 
-/// Whether a descriptor is closed by exec (`O_CLOEXEC`, open(2)).
-fn is_private(pid: u32, number: i32) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
-    let info = info.expect("an open descriptor");
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = u32::from_str_radix(flags.expect("flags").trim(), 8).expect("octal");
-    flags & 0o2_000_000 != 0
-}
-
 #[test]
 fn every_descriptor_that_the_hive_opens_is_closed_on_exec() {
     let (hive, _port) = echo(&["--count", "2"]);
@@ -166,10 +105,11 @@ fn every_descriptor_that_the_hive_opens_is_closed_on_exec() {
     let ours = proc::descriptors(own);
     for pid in hive.workers().into_iter().chain([hive.pid()]) {
         for (number, target) in proc::descriptors(pid) {
-            if number < 3 || is_private(pid, number) {
+            if number < 3 || !proc::survives_exec(pid, number) {
                 continue;
             }
-            let inherited = ours.contains(&(number, target.clone())) && !is_private(own, number);
+            let inherited =
+                ours.contains(&(number, target.clone())) && proc::survives_exec(own, number);
             assert!(inherited, "{number} of {pid} leads to {}", target.display());
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use workhive_tests::text::TextClient;
-use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
+use workhive_tests::{Hive, Port, Setup, eventually, proc, program, sockets};
 
 /// Connections of which the kernel gives each socket its share.
 const CLIENTS: usize = 200;
@@ -92,27 +92,11 @@ fn answers(clients: &mut [TextClient]) -> BTreeSet<u32> {
         .collect()
 }
 
-/// How many listening sockets a process has at a port.
-fn listening(pid: u32, port: &Port) -> usize {
-    // proc(5): the local address, the peer's, and the state; the tenth column is the inode.
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
-    let local = format!(":{:04X}", port.addr().port());
-    let rows = table
-        .lines()
-        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    let there = rows.filter(|row| row[1].ends_with(&local) && row[3] == "0A");
-    let sockets: BTreeSet<String> = there.map(|row| format!("socket:[{}]", row[9])).collect();
-    let descriptors = proc::descriptors(pid).into_iter();
-    descriptors
-        .filter(|(_, there)| there.to_str().is_some_and(|there| sockets.contains(there)))
-        .count()
-}
-
 fn a_killed_process_is_stood_in_for(options: &[&str]) {
     let fixture = obeys(2, options);
     let pids = fixture.hive.slots();
     let mark = fixture.hive.mark();
-    assert_eq!(listening(pids[0], &fixture.port), 1);
+    assert_eq!(sockets::listening_of(pids[0], &fixture.port), 1);
     // Stopped, it leaves its share of the connections in its queue.
     proc::signal(pids[1], Signal::SIGSTOP);
     let mut clients = fixture.ask();
@@ -120,13 +104,13 @@ fn a_killed_process_is_stood_in_for(options: &[&str]) {
     proc::signal(pids[1], Signal::SIGKILL);
     assert_eq!(answers(&mut clients), [0].into());
     assert_eq!(fixture.sibling(mark, 1), 0);
-    assert_eq!(listening(pids[0], &fixture.port), 2);
+    assert_eq!(sockets::listening_of(pids[0], &fixture.port), 2);
     // And so is what comes later.
     assert_eq!(answers(&mut fixture.ask()), [0].into());
     fixture.let_up();
     fixture.hive.wait_for_line_after(mark, "slot=1 ready");
     eventually("the socket is given back", || {
-        (listening(pids[0], &fixture.port) == 1).then_some(())
+        (sockets::listening_of(pids[0], &fixture.port) == 1).then_some(())
     });
     assert_eq!(answers(&mut fixture.ask()), [0, 1].into());
 }

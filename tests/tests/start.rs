@@ -135,25 +135,6 @@ fn a_daemon_is_ready_when_its_starter_returns() {
 }
 
 #[test]
-fn a_daemon_logs_into_its_file_and_opens_it_anew_on_sighup() {
-    let port = Port::reserve();
-    let setup = echo(format!("http://{port}"));
-    let log = setup.path("hive.log");
-    let path = log.to_str().expect("a readable path");
-    let started = setup.verb("start", &["-d", "--log-file", path]);
-    assert_eq!(started.code, Some(0), "{started:?}");
-    let first = std::fs::read_to_string(&log).expect("a log");
-    assert!(first.contains("ready"), "{first}");
-    std::fs::rename(&log, setup.path("hive.log.1")).expect("a file to move");
-    proc::signal(setup.daemon(), Signal::SIGHUP);
-    workhive_tests::eventually("a new log", || log.exists().then_some(()));
-    assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
-    assert_eq!(setup.verb::<&str>("stop", &[]).code, Some(0));
-    let second = std::fs::read_to_string(&log).expect("a log");
-    assert!(second.contains("stopped"), "{second}");
-}
-
-#[test]
 fn a_closed_terminal_does_not_stop_a_daemon() {
     let port = Port::reserve();
     let setup = echo(format!("http://{port}"));
@@ -188,38 +169,6 @@ fn a_restart_with_nonsense_leaves_the_running_hive_alone() {
     let refused = hive.verb("restart", &["-d", "--count", "nobody=3"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
-}
-
-#[test]
-fn processes_become_the_user_that_they_are_told_to() {
-    if !nix::unistd::geteuid().is_root() {
-        return tools::skip("only root can become somebody else");
-    }
-    let port = Port::reserve();
-    let hive = echo(format!("http://{port}"))
-        .options(["--user", "nobody", "--count", "2"])
-        .start();
-    let nobody = nix::unistd::User::from_name("nobody")
-        .expect("a user table")
-        .expect("nobody");
-    for worker in hive.workers() {
-        for (field, id) in [("Uid:", nobody.uid.as_raw()), ("Gid:", nobody.gid.as_raw())] {
-            let ids = proc::status_field(worker, field).expect("a process");
-            assert!(
-                ids.split_ascii_whitespace()
-                    .all(|word| word == id.to_string()),
-                "{ids}"
-            );
-        }
-    }
-    assert_eq!(
-        proc::status_field(hive.pid(), "Uid:").expect("the master"),
-        "0\t0\t0\t0"
-    );
-    assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
-    // They also end, and are replaced, as that user.
-    assert_eq!(hive.verb::<&str>("reload", &[]).code, Some(0));
-    assert!(connect(port.addr()).is_ok());
 }
 
 #[test]

@@ -52,23 +52,6 @@ fn the_status_names_groups_listeners_processes_and_their_counters() {
 }
 
 #[test]
-fn a_process_that_does_not_move_delays_no_status() {
-    let (hive, _port) = echo(&["--count", "3"]);
-    let children = proc::children(hive.pid());
-    for child in &children {
-        proc::signal(*child, Signal::SIGSTOP);
-    }
-    let status = hive.status();
-    // The workers and the router.
-    assert_eq!(status["workers"].as_array().map(Vec::len), Some(4));
-    // Stopped on purpose is not dead: nobody is replaced.
-    for child in &children {
-        proc::signal(*child, Signal::SIGCONT);
-    }
-    assert_eq!(proc::children(hive.pid()), children);
-}
-
-#[test]
 fn strangers_at_the_control_socket_do_no_harm() {
     use std::io::{Read, Write};
     let (hive, port) = echo(&[]);

@@ -93,32 +93,6 @@ fn a_process_at_work_is_seen_to_be_and_one_that_waits_is_not() {
 }
 
 #[test]
-fn the_status_comes_at_once_with_one_process_stopped_and_one_spinning() {
-    let (hive, port) = obeys(&["--count", "3"]);
-    let mut client = client_of(&port, "1");
-    proc::signal(hive.slots()[0], Signal::SIGSTOP);
-    client.send("spin");
-    // The best of many: this machine may have other things to do.
-    let best = eventually("a quick answer", || {
-        let begin = Instant::now();
-        let mut stream = UnixStream::connect(hive.path("hive.sock")).expect("a control socket");
-        stream
-            .write_all(b"{\"command\":\"status\"}\n")
-            .expect("a peer");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let took = begin.elapsed();
-        let status: Value = serde_json::from_str(&answer).expect("JSON");
-        assert_eq!(status["workers"].as_array().map(Vec::len), Some(4));
-        (took < Duration::from_millis(10)).then_some(took)
-    });
-    assert!(best < Duration::from_millis(10));
-    proc::signal(hive.slots()[0], Signal::SIGCONT);
-    // It would take its time to end.
-    proc::signal(hive.slots()[1], Signal::SIGKILL);
-}
-
-#[test]
 fn who_stands_in_for_whom_is_told() {
     let port = Port::reserve();
     let setup = Setup::new(program!("obeys"));

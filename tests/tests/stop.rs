@@ -73,17 +73,6 @@ fn the_verb_stop_returns_when_everything_has_ended() {
 }
 
 #[test]
-fn ctrl_c_reaches_the_whole_group_and_ends_it_in_good_order() {
-    let (mut hive, _port) = echo("http", &["--count", "4"]);
-    let group = Pid::from_raw(hive.pid().cast_signed());
-    killpg(group, Signal::SIGINT).expect("a process group");
-    assert!(hive.wait().success());
-    // The processes, and their router, were told to end by their master, and did not fall over.
-    let log = hive.log().join("\n");
-    assert_eq!(log.matches("exited with code 0").count(), 5, "{log}");
-}
-
-#[test]
 fn a_graceful_stop_takes_nothing_new_and_finishes_the_request_in_hand() {
     for how in ["TERM", "QUIT", "stop -g"] {
         let (mut hive, port) = echo("http", &["--count", "2"]);
