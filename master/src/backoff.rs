@@ -1,7 +1,8 @@
 //! How long a slot waits before the next attempt.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use crate::sys;
 
 /// The first wait.
 const FIRST: Duration = Duration::from_millis(100);
@@ -63,10 +64,12 @@ impl Backoff {
     }
 }
 
-/// A number that differs between processes and between calls. Seeded by the system (through the standard library's
-/// hash keys); for spreading and for telling runs apart, not for secrets.
+/// A number that differs between processes and between calls; for spreading and for telling runs apart, not for secrets.
+///
+/// It comes straight from the system: the standard library's hash keys, once drawn here, would be those of all processes
+/// that are forked later. For the same reason the master has no hash tables.
 pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(0_u8)
+    sys::random()
 }
 
 #[cfg(test)]

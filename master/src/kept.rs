@@ -1,6 +1,6 @@
 //! The sockets that the master keeps for a slot whose processes opened them by themselves.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -34,7 +34,7 @@ pub(crate) fn listener(protocol: &str, address: &impl std::fmt::Display) -> Stri
 /// the process that gave it, and by those that asked for it since.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    sockets: HashMap<String, KeptSocket>,
+    sockets: BTreeMap<String, KeptSocket>,
 }
 
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Kept {
 
     /// Closes what process `user`, the only one that is left, does not use; returns the addresses.
     pub(crate) fn retain(&mut self, user: usize) -> Vec<String> {
-        let gone = self.sockets.extract_if(|_, kept| {
+        let gone = self.sockets.extract_if(.., |_, kept| {
             kept.users.retain(|other| *other == user);
             kept.users.is_empty()
         });
@@ -120,9 +120,9 @@ impl Kept {
 
     /// Closes what only one process could serve, and what nobody serves; returns the addresses.
     pub(crate) fn close_unless(&mut self, served: impl Fn(&str) -> bool) -> Vec<String> {
-        let gone = self
-            .sockets
-            .extract_if(|address, kept| !kept.opened.reuse_port || !served(address));
+        let gone = self.sockets.extract_if(.., |address, kept| {
+            !kept.opened.reuse_port || !served(address)
+        });
         gone.map(|(_, kept)| kept.end()).collect()
     }
 
@@ -148,7 +148,7 @@ impl Kept {
 
     /// Closes everything.
     pub(crate) fn clear(&mut self) {
-        for (_, kept) in self.sockets.drain() {
+        for kept in std::mem::take(&mut self.sockets).into_values() {
             kept.end();
         }
     }

@@ -1,6 +1,6 @@
 //! The sockets that all processes of a hive share because they asked for them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -13,7 +13,7 @@ use crate::kept::Opened;
 /// The sockets that processes asked the hive for, at an address that all of them share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    sockets: HashMap<Address, SharedSocket>,
+    sockets: BTreeMap<Address, SharedSocket>,
 }
 
 #[derive(Debug)]

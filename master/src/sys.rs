@@ -244,6 +244,15 @@ pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
     dispose(signal, SigHandler::SigIgn)
 }
 
+/// Eight random bytes (getrandom(2)).
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: the buffer is as long as is said, and writable. So few bytes come at once and whole (getrandom(2)), or not
+    // at all on a kernel that lacks the call: then they stay zero, and nothing is spread.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    u64::from_ne_bytes(bytes)
+}
+
 /// Gives a signal its default effect.
 pub(crate) fn restore(signal: Signal) -> io::Result<()> {
     dispose(signal, SigHandler::SigDfl)

@@ -19,7 +19,7 @@ use std::str::FromStr;
 /// assert!("127.0.0.1".parse::<Address>().is_err());
 /// # Ok::<(), workhive::AddressError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// TCP over IPv4 or IPv6.
     Tcp(SocketAddr),
