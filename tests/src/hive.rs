@@ -1,6 +1,7 @@
 //! A program under test.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use nix::sys::signal::Signal;
+use nix::unistd::User;
 use tempfile::TempDir;
 
 use crate::log::Lines;
@@ -29,6 +31,7 @@ pub struct Setup {
     options: Vec<String>,
     variable: String,
     directory: TempDir,
+    user: Option<User>,
 }
 
 impl Setup {
@@ -45,7 +48,27 @@ impl Setup {
             options: Vec::new(),
             variable: format!("{}-{number}", std::process::id()),
             directory: tempfile::tempdir().expect("a temporary directory"),
+            user: None,
         }
+    }
+
+    /// Everything is run as this user from now on, whose own the directory becomes; the program goes there too, where that
+    /// user finds it. Only root can do this.
+    ///
+    /// # Panics
+    /// If there is no such user, or we are not root.
+    pub fn run_as(mut self, name: &str) -> Self {
+        let user = User::from_name(name).expect("a user table");
+        let user = user.unwrap_or_else(|| panic!("there is no user {name}"));
+        let program = self.path("program");
+        if std::fs::hard_link(&self.program, &program).is_err() {
+            std::fs::copy(&self.program, &program).expect("a copy of the program");
+        }
+        self.program = program;
+        let owner = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+        std::os::unix::fs::chown(self.directory.path(), owner.0, owner.1).expect("root's rights");
+        self.user = Some(user);
+        self
     }
 
     /// `workhive echo` at an address with its scheme; `path` is that of `workhive`.
@@ -84,6 +107,9 @@ impl Setup {
             .env("RUST_BACKTRACE", "0")
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
+        if let Some(user) = &self.user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
         command
     }
 
@@ -135,7 +161,6 @@ impl Setup {
     /// If there is no such program.
     #[track_caller]
     pub fn launch(self) -> Hive {
-        use std::os::unix::process::CommandExt;
         // One pipe for both streams, so that what is printed stays in its order.
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let second = writer.try_clone().expect("a second descriptor");

@@ -36,7 +36,13 @@ pub fn children(parent: u32) -> Vec<u32> {
 
 /// True for the router of a hive; one that was forked a moment ago does not show it yet.
 pub fn is_router(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "router[0]")
+    name(pid).is_some_and(|name| name == "router[0]")
+}
+
+/// The name that a process has for `ps -o comm`.
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim().to_owned())
 }
 
 /// True while a process runs; a zombie does not.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
-use workhive_tests::text::{TextClient, connect};
-use workhive_tests::{Port, Running, Setup, proc, program, tools};
+use workhive_tests::text::TextClient;
+use workhive_tests::{Port, Running, Setup, proc, program};
 
 fn echo(target: impl Into<String>) -> Setup {
     Setup::echo(program!("workhive-under-test"), target)

@@ -1,8 +1,7 @@
 //! The status is read from the master's books and asks no process.
 
-use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
-use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
+use workhive_tests::{Hive, Port, Setup, eventually, program};
 
 fn echo(options: &[&str]) -> (Hive, Port) {
     let port = Port::reserve();

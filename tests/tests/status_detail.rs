@@ -1,9 +1,7 @@
 //! The status in full: what each process is at, what it uses, how fast it works; at once, whatever the processes do.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;

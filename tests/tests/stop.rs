@@ -4,8 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::connect;
 use workhive_tests::ws::WsClient;
