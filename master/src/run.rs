@@ -148,6 +148,10 @@ impl Args {
             Verb::Start => self.start(identity, groups, handed),
             Verb::Stop => self.stop(&identity),
             Verb::Restart => {
+                // As above: what can be known before the stop is told before it.
+                if let Err(error) = feasible(&groups) {
+                    return complain(&self.name, &error);
+                }
                 let stopped = self.stop(&identity);
                 if stopped == Exit::SUCCESS || stopped == Exit::NOT_RUNNING {
                     self.start(identity, groups, handed)
@@ -200,12 +204,7 @@ impl Args {
 
     /// Says whether a start would make sense, as far as that can be known without one.
     fn check(&self, groups: &[Group]) -> Exit {
-        for group in groups {
-            if let Err(error) = Credentials::of(group) {
-                return complain(&self.name, &error);
-            }
-        }
-        if let Err(error) = manners::check(groups) {
+        if let Err(error) = feasible(groups) {
             return complain(&self.name, &error);
         }
         let all: usize = groups.iter().map(|group| usize::from(group.count)).sum();
@@ -559,6 +558,14 @@ pub(crate) fn find(name: &str, identity: &Identity, named: bool) -> Result<u32, 
         }
         Err(error) => Err(complain(name, &error)),
     }
+}
+
+/// Whether a start can give the groups the users and the surroundings that they ask for.
+fn feasible(groups: &[Group]) -> Result<(), String> {
+    groups
+        .iter()
+        .try_for_each(|group| Credentials::of(group).map(drop))?;
+    manners::check(groups)
 }
 
 /// Keeps the terminal from stopping the hive: a background job that reads from its terminal, or writes to it after
