@@ -168,7 +168,7 @@ fn a_crash_storm_is_no_fork_storm_and_costs_the_master_little() {
         (slots.count() >= SLOTS).then_some(())
     });
     let took = begin.elapsed();
-    let used = proc::cpu_time(boots.hive.pid()) - used;
+    let used = proc::cpu_time(boots.hive.pid()).saturating_sub(used);
     let attempts = boots.attempts() - before;
     println!("{attempts} attempts and {used:?} of processor time in {took:?}");
     // Waits of 100, 200, 400, 800 ms lie between five failures; each slot has tried once more for each wait that is
