@@ -615,6 +615,7 @@ mod local_socket;
 mod logger;
 mod manners;
 mod master;
+mod notify;
 mod options;
 mod pidfile;
 mod protocol;

@@ -27,6 +27,7 @@ use crate::foreign::Notices;
 use crate::handed::Handed;
 use crate::identity::Identity;
 use crate::lend::Loans;
+use crate::notify::Notifier;
 use crate::pidfile::PidFile;
 use crate::reload::{OLD, Reload};
 use crate::router::Routing;
@@ -79,6 +80,10 @@ pub(crate) enum Timer {
     Succession(usize),
     /// Time to look for stuck processes.
     Watch,
+    /// Time to give the service manager a sign of life.
+    Ping,
+    /// Time to tell it again what it did not take.
+    Notify,
 }
 
 /// An order for a new process.
@@ -110,6 +115,7 @@ pub(crate) struct Setup {
     pub(crate) control: ControlServer,
     pub(crate) routing: Routing,
     pub(crate) notices: Option<Notices>,
+    pub(crate) notifier: Notifier,
     pub(crate) invocation: Invocation,
     pub(crate) handed: Handed,
 }
@@ -137,6 +143,7 @@ pub(crate) struct Master {
     pub(crate) loans: Loans,
     pub(crate) routing: Routing,
     pub(crate) notices: Option<Notices>,
+    pub(crate) notifier: Notifier,
     /// How this program is started anew.
     pub(crate) invocation: Invocation,
     pub(crate) page: StatsPage,
@@ -177,6 +184,7 @@ impl Master {
             mut control,
             routing,
             notices,
+            notifier,
             invocation,
             mut handed,
         } = setup;
@@ -229,6 +237,7 @@ impl Master {
             loans: Loans::default(),
             routing,
             notices,
+            notifier,
             invocation,
             free_rows: VecDeque::new(),
             fresh_row: 0,
@@ -257,6 +266,7 @@ impl Master {
             master.succeed(estate)?;
         }
         master.watch_later();
+        master.ping_later();
         Ok(master)
     }
 
@@ -302,6 +312,7 @@ impl Master {
             }
             self.go_on_scaling();
             self.go_on_upgrading();
+            self.tell_manager();
         }
     }
 
@@ -387,6 +398,8 @@ impl Master {
             Timer::Listing(client) => self.on_listing_timeout(client),
             Timer::Resend(id) => self.resend(id),
             Timer::Connect(id) => self.connect(id),
+            Timer::Ping => self.ping(),
+            Timer::Notify => self.on_notify_timer(),
             Timer::Watch => {
                 self.watch();
                 self.recycle();

@@ -100,6 +100,7 @@ impl Master {
             processes(left.len()),
             tell.len()
         );
+        self.notifier.reloading();
         for id in &tell {
             self.send(*id, ToWorker::Reload, None);
         }
@@ -235,6 +236,7 @@ impl Master {
             return;
         };
         self.reload.last = Some(reply.message.clone());
+        self.notifier.reloaded(&reply.message);
         for client in reload.waiting {
             self.reply(client, reply);
         }

@@ -72,6 +72,7 @@ impl Master {
             processes(self.workers()),
             Span(self.started.elapsed())
         );
+        self.tell_ready();
         if let Some(word) = self.word.take() {
             let log = logger::path().unwrap_or_default();
             let text = format!("started, pid {}, log {}", std::process::id(), log.display());

@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::listeners::GroupListeners;
 use crate::listing::Listing;
 use crate::master::{Master, Outcome, Setup};
+use crate::notify::Notifier;
 use crate::pidfile::{PidFile, Taken, holder};
 use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
@@ -388,6 +389,7 @@ impl Args {
         let invocation =
             Invocation::own().map_err(StartError::system("find out how it was started"))?;
         resources::look(&running);
+        let notifier = Notifier::from_env();
         Ok(Setup {
             identity,
             pid_file,
@@ -395,6 +397,7 @@ impl Args {
             control,
             routing,
             notices,
+            notifier,
             invocation,
             handed: Handed::default(),
         })

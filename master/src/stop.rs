@@ -68,6 +68,7 @@ impl Master {
         self.cancel_reload();
         self.cancel_scaling();
         self.cancel_upgrade();
+        self.tell_stopping();
         // The router may be on its way, and is still needed by those that drain.
         let routing = &self.routing;
         self.orders

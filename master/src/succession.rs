@@ -167,6 +167,7 @@ impl Master {
             kept: self.write_kept(&mut image)?,
         };
         written.give_to(&mut image)?;
+        self.notifier.pass_on(&mut image);
         let mask = Self::block_signals()?;
         image.set_mask(crate::master::without_held(mask));
         let started = image.spawn();
@@ -340,6 +341,7 @@ impl Master {
             self.reply(client, &Reply::done(&text));
         }
         self.pid_file.release();
+        self.notifier.main_pid(pid);
         if router {
             self.move_to_other_router();
         }

@@ -265,6 +265,21 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes variables out of this process's environment. Refused when it has a second thread, which could be reading there.
+pub(crate) fn remove_vars(names: &[&str]) -> io::Result<()> {
+    let threads = threads()?;
+    if threads > 1 {
+        return Err(io::Error::other(format!(
+            "the process has {threads} threads"
+        )));
+    }
+    for name in names {
+        // SAFETY: this is the only thread, so nobody reads or writes the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    Ok(())
+}
+
 /// The nice value of this process (setpriority(2)), whatever it was before.
 pub(crate) fn set_nice(value: i32) -> nix::Result<()> {
     // SAFETY: the call takes three integers and touches no memory.

@@ -148,10 +148,14 @@ impl Master {
             self.tell_router_of_end(process);
         }
         match predecessor.stage {
-            Stage::Done => log::info!(
-                "upgrade: the old master, pid {}, has ended",
-                predecessor.pid
-            ),
+            Stage::Done => {
+                log::info!(
+                    "upgrade: the old master, pid {}, has ended",
+                    predecessor.pid
+                );
+                // Before, a service manager may not have listened to this one.
+                self.tell_ready();
+            }
             Stage::Starting | Stage::Ready => {
                 log::warn!("upgrade: the old master, pid {}, has died", predecessor.pid);
                 self.own_all();
