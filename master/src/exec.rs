@@ -34,6 +34,13 @@ const OURS: [&str; 9] = [
     "WATCHDOG_USEC",
 ];
 
+/// Takes them out of the environment, once they have been read: what a process starts is no part of the hive.
+pub(crate) fn forget_variables() {
+    if let Err(error) = sys::remove_vars(&OURS) {
+        log::debug!("the variables of the hive stay in the environment: {error}");
+    }
+}
+
 /// How a program is started anew: the file, the arguments, the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {

@@ -16,7 +16,6 @@ use nix::unistd::Pid;
 use crate::exec::Image;
 use crate::master::{Master, Mood, Timer};
 use crate::slot::{Phase, processes};
-use crate::sys;
 
 /// Where the manager listens.
 const SOCKET: &str = "NOTIFY_SOCKET";
@@ -52,8 +51,7 @@ struct Manager {
 }
 
 impl Notifier {
-    /// The manager that the environment names. The variables are taken out of it: processes that are forked, and the
-    /// programs that they start, must not speak for the hive.
+    /// The manager that the environment names.
     pub(crate) fn from_env() -> Self {
         let [socket, usec, pid] = [SOCKET, WATCHDOG_USEC, WATCHDOG_PID].map(std::env::var_os);
         let manager = socket.filter(|name| !name.is_empty()).and_then(|name| {
@@ -67,9 +65,6 @@ impl Notifier {
                 })
                 .ok()
         });
-        if let Err(error) = sys::remove_vars(&[SOCKET, WATCHDOG_USEC, WATCHDOG_PID]) {
-            log::debug!("{SOCKET} stays in the environment: {error}");
-        }
         Self(manager)
     }
 

@@ -33,8 +33,8 @@ use crate::protocol::{ListingPart, Reply, Request, Status};
 use crate::router::Routing;
 use crate::slot::Running;
 use crate::{
-    Cli, Exit, Group, UsageError, child, config, count, group, logger, manners, resources, router,
-    seated, sys,
+    Cli, Exit, Group, UsageError, child, config, count, exec, group, logger, manners, resources,
+    router, seated, sys,
 };
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
@@ -189,6 +189,7 @@ impl Args {
             }
         };
         logger::adopt(self.log_level, self.log_format, log);
+        exec::forget_variables();
         let name = &seat.place.group;
         if *name == router::NAME {
             child::enter_executed(&workhive_worker::router_program(), None, seat);
@@ -241,6 +242,12 @@ impl Args {
     }
 
     fn start(&self, identity: Identity, groups: Vec<Group>, handed: Handed) -> Exit {
+        if let Err(error) = sys::close_rest_on_exec() {
+            return complain(
+                &self.name,
+                &format!("cannot look through its descriptors: {error}"),
+            );
+        }
         let identity = identity.absolute();
         let log_file = self.log_file(&identity);
         let mut word = None;
@@ -390,6 +397,7 @@ impl Args {
             Invocation::own().map_err(StartError::system("find out how it was started"))?;
         resources::look(&running);
         let notifier = Notifier::from_env();
+        exec::forget_variables();
         Ok(Setup {
             identity,
             pid_file,

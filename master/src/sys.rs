@@ -265,6 +265,32 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor but the standard streams on execve(2): what the starter left open is not for the programs that
+/// processes start.
+pub(crate) fn close_rest_on_exec() -> io::Result<()> {
+    // SAFETY: takes numbers.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    // Kernels before 5.11 do not know it.
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let fd = entry?.file_name().to_str().and_then(|fd| fd.parse().ok());
+        if let Some(fd) = fd.filter(|fd| *fd > 2) {
+            // SAFETY: takes numbers. One that has been closed meanwhile is refused, which is as good.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
 /// Takes variables out of this process's environment. Refused when it has a second thread, which could be reading there.
 pub(crate) fn remove_vars(names: &[&str]) -> io::Result<()> {
     let threads = threads()?;

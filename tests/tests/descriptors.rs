@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use workhive_tests::http::HttpClient;
+use workhive_tests::text::TextClient;
 use workhive_tests::{Hive, Port, Setup, eventually, proc, program, sockets};
 
 fn echo(options: &[&str]) -> (Hive, Port) {
@@ -112,5 +113,27 @@ fn every_descriptor_that_the_hive_opens_is_closed_on_exec() {
                 ours.contains(&(number, target.clone())) && proc::survives_exec(own, number);
             assert!(inherited, "{number} of {pid} leads to {}", target.display());
         }
+    }
+}
+
+#[test]
+fn what_the_starter_left_open_goes_no_further() {
+    for spawn in ["fork", "exec"] {
+        let port = Port::reserve();
+        let hive = Setup::new("/bin/sh")
+            .words(["-c", "exec \"$@\" 7< /dev/null 9< /dev/zero", "sh"])
+            .words([program!("obeys")])
+            .options(["--text", &port.to_string(), "--spawn", spawn])
+            .start();
+        let strays = ["/dev/null", "/dev/zero"];
+        let of_master = open_files(hive.pid());
+        assert!(
+            strays
+                .iter()
+                .all(|stray| of_master.contains(&(*stray).to_owned()))
+        );
+        // The fourth is the directory that is being read.
+        let listed = TextClient::connect(port.addr()).ask("run ls /proc/self/fd");
+        assert_eq!(listed, "0 1 2 3", "{spawn}");
     }
 }

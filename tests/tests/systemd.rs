@@ -169,7 +169,12 @@ fn what_a_worker_starts_cannot_speak_for_the_hive() {
         manager.until("READY=1");
         let environment = TextClient::connect(port.addr()).ask("run env");
         assert!(environment.contains("PATH="), "{environment}");
-        for name in ["NOTIFY_SOCKET", "WATCHDOG_"] {
+        for name in [
+            "NOTIFY_SOCKET",
+            "WATCHDOG_",
+            "WORKHIVE_SEAT",
+            "WORKHIVE_PID",
+        ] {
             assert!(!environment.contains(name), "{environment}");
         }
         drop(hive);
