@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Address;
@@ -83,21 +84,26 @@ pub fn holder(address: &Address, sibling: impl Fn(u32) -> Option<(String, u16)>)
     other
 }
 
-/// Finds a listener at `address` that no process of this hive has: neither those that `ours` knows by their id, nor
-/// this one. It shares the port with us, and takes connections that are meant for us.
-pub(crate) fn stranger(address: &Address, ours: impl Fn(u32) -> bool) -> Option<Holder> {
+/// Finds a listener at `address` that no process of this hive has: neither those with the ids in `hive`, nor this one. It
+/// shares the port with us, and takes connections that are meant for us.
+///
+/// All processes of a hive may come here at once when it starts. So nobody looks through the descriptors of the others,
+/// unless there is somebody else who has one of these sockets: most often a program that one of us has started.
+pub(crate) fn stranger(address: &Address, hive: &HashSet<u32>) -> Option<Holder> {
     let mut sockets = listening_inodes(address);
     let own = std::process::id();
-    let (hive, rest): (Vec<u32>, Vec<u32>) = pids().partition(|pid| *pid == own || ours(*pid));
-    for pid in hive {
-        for inode in inodes_of(pid) {
+    let others = pids().filter(|pid| *pid != own && !hive.contains(pid));
+    let suspects: Vec<u32> = others.filter(|pid| holds(*pid, &sockets)).collect();
+    if suspects.is_empty() {
+        return None;
+    }
+    for pid in hive.iter().chain([&own]) {
+        for inode in inodes_of(*pid) {
             sockets.remove(&inode);
         }
     }
-    if sockets.is_empty() {
-        return None;
-    }
-    rest.into_iter()
+    suspects
+        .into_iter()
         .find(|pid| holds(*pid, &sockets))
         .map(|pid| Holder::Other {
             pid,
@@ -141,11 +147,15 @@ fn listening_inodes(address: &Address) -> HashSet<u64> {
     match address {
         Address::Tcp(wanted) => {
             for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
-                let table = fs::read_to_string(file).unwrap_or_default();
-                found.extend(table.lines().filter_map(|line| {
-                    let (local, inode) = tcp_row(line)?;
-                    collides(local, *wanted).then_some(inode)
-                }));
+                let Ok(table) = fs::File::open(file) else {
+                    continue;
+                };
+                // The sockets that listen come first. Behind them may be any number of connections.
+                let rows = BufReader::new(table).lines().skip(1);
+                let rows = rows.map_while(|line| tcp_row(&line.ok()?));
+                found.extend(
+                    rows.filter_map(|(local, inode)| collides(local, *wanted).then_some(inode)),
+                );
             }
         }
         Address::Unix(wanted) => {

@@ -1,5 +1,6 @@
 //! The listeners that are open in this process, and accepting from them.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -451,13 +452,13 @@ fn kept_or_bound(
 /// `SO_REUSEPORT` lets any process of the same user in. Another hive on the same port would silently take a part of
 /// the connections, so look whether everybody there is one of us.
 fn uninvited(address: &Address) -> Option<Holder> {
-    let master = nix::unistd::getppid();
-    with(|core| {
-        stranger(address, |pid| {
-            core.row.find_pid(pid).is_some() || i64::from(pid) == i64::from(master.as_raw())
-        })
-    })
-    .flatten()
+    let mut hive: HashSet<u32> = with(|core| {
+        let rows = core.row.siblings();
+        rows.map(|row| row.pid()).filter(|pid| *pid != 0).collect()
+    })?;
+    // The master keeps our sockets.
+    hive.insert(nix::unistd::getppid().as_raw().cast_unsigned());
+    stranger(address, &hive)
 }
 
 fn not_here(address: &Address) -> ListenError {
