@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use log::LevelFilter;
 
 use crate::Exit;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::count::Count;
 use crate::line::Format;
 use crate::options::{for_groups, standard};
+use crate::own::{self, Chosen, Own};
 use crate::settings::GroupSettings;
 
 /// What is to be done.
@@ -77,8 +78,6 @@ const ONLY_WITH: &[(&str, &[Verb])] = &[
     ("watch", &[Verb::Status]),
 ];
 
-const OWN: &str = "Options of this program";
-
 const AFTER_HELP: &str = "\
 A process that is not ready in time (--boot-timeout) has failed, and is killed. A start fails when no process of a group
 becomes ready in 5 attempts.
@@ -103,17 +102,6 @@ pub struct Cli {
     name: String,
     about: Option<String>,
     own: Vec<Own>,
-}
-
-/// One option of a program's own.
-#[derive(Debug, Clone)]
-struct Own {
-    name: String,
-    help: String,
-    /// Placeholder and default; a flag has none.
-    value: Option<(String, String)>,
-    /// It may be given several times.
-    many: bool,
 }
 
 impl Cli {
@@ -268,22 +256,7 @@ impl Cli {
                     }
                 )));
             }
-            let arg = Arg::new(own.name.clone())
-                .long(own.name.clone())
-                .help_heading(OWN);
-            command = command.arg(match &own.value {
-                None => arg.action(ArgAction::SetTrue).help(own.help.clone()),
-                Some((placeholder, default)) => {
-                    let arg = arg.value_name(placeholder.clone()).help(own.help.clone());
-                    if own.many {
-                        arg.action(ArgAction::Append)
-                    } else if default.is_empty() {
-                        arg
-                    } else {
-                        arg.default_value(default.clone())
-                    }
-                }
-            });
+            command = command.arg(own.arg());
         }
         Ok(command)
     }
@@ -310,23 +283,11 @@ impl Cli {
         }
         let text = |name: &str| matches.get_one::<String>(name).cloned();
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
-        let mut flags = BTreeMap::new();
-        let mut values = BTreeMap::new();
-        let mut lists = BTreeMap::new();
-        for own in &self.own {
-            if own.many {
-                let given = matches.get_many::<String>(&own.name).unwrap_or_default();
-                lists.insert(own.name.clone(), given.cloned().collect());
-            } else if own.value.is_none() {
-                flags.insert(own.name.clone(), matches.get_flag(&own.name));
-            } else {
-                values.insert(own.name.clone(), text(&own.name).unwrap_or_default());
-            }
-        }
         let config = match path("config") {
             Some(path) => Config::load(&path).map_err(UsageError::new)?,
             None => Config::default(),
         };
+        let own = own::choose(&self.own, matches, &config.options).map_err(UsageError::new)?;
         let given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
         let level = match &config.hive.log_level {
             Some(level) if !given("log-level") => Some(level.clone()),
@@ -374,9 +335,7 @@ impl Cli {
                 chdir: path("chdir"),
             },
             config,
-            flags,
-            values,
-            lists,
+            own,
         })
     }
 }
@@ -408,9 +367,8 @@ pub struct Args {
     pub(crate) log_format: Format,
     pub(crate) settings: GroupSettings,
     pub(crate) config: Config,
-    flags: BTreeMap<String, bool>,
-    values: BTreeMap<String, String>,
-    lists: BTreeMap<String, Vec<String>>,
+    /// What the options of the program's own are set to.
+    pub(crate) own: BTreeMap<String, Chosen>,
 }
 
 impl Args {
@@ -433,7 +391,7 @@ impl Args {
     /// # Ok::<(), workhive::UsageError>(())
     /// ```
     pub fn flag(&self, name: &str) -> bool {
-        self.flags.get(name).copied().unwrap_or(false)
+        matches!(self.own.get(name), Some(Chosen::Flag(true)))
     }
 
     /// The value of an option made by [`Cli::option`], given or default; empty if there is no such option.
@@ -444,7 +402,10 @@ impl Args {
     /// # Ok::<(), workhive::UsageError>(())
     /// ```
     pub fn value(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", String::as_str)
+        match self.own.get(name) {
+            Some(Chosen::Value(value)) => value,
+            _ => "",
+        }
     }
 
     /// The values of an option made by [`Cli::list`], in their order; none if there is no such option.
@@ -456,7 +417,10 @@ impl Args {
     /// # Ok::<(), workhive::UsageError>(())
     /// ```
     pub fn values(&self, name: &str) -> &[String] {
-        self.lists.get(name).map_or(&[], Vec::as_slice)
+        match self.own.get(name) {
+            Some(Chosen::Values(values)) => values,
+            _ => &[],
+        }
     }
 
     /// True if it matters what the hive is made of, above all because it is to be started: the other verbs only have to
@@ -575,6 +539,74 @@ mod tests {
                 error.to_string().lines().next().unwrap().contains(word),
                 "{error}"
             );
+            assert_eq!(error.report(), Exit::USAGE);
+        }
+    }
+
+    /// With a file that says this.
+    fn parse_with(text: &str, words: &[&str]) -> Result<Args, UsageError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hive.toml");
+        std::fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap();
+        Cli::new("push")
+            .flag("reuse-port", "help")
+            .option("ws", "ADDR", "127.0.0.1:1", "help")
+            .option("size", "N", "", "help")
+            .list("allow", "ADDR", "help")
+            .parse_from(["push", "--config", path].iter().chain(words))
+    }
+
+    #[test]
+    fn options_of_the_program_can_stand_in_the_file_and_the_command_line_wins() {
+        let text = "[options]\nws = \"a:1\"\nsize = 7\nreuse-port = true\nallow = [\"x\", 5]\n";
+        let args = parse_with(text, &[]).unwrap();
+        assert!(args.flag("reuse-port"));
+        assert_eq!((args.value("ws"), args.value("size")), ("a:1", "7"));
+        assert_eq!(args.values("allow"), ["x", "5"]);
+        // Also when the word is the default.
+        let args = parse_with(text, &["--ws", "127.0.0.1:1", "--allow", "y"]).unwrap();
+        assert_eq!(args.value("ws"), "127.0.0.1:1");
+        assert_eq!(args.values("allow"), ["y"]);
+        let args = parse_with("[options]\nallow = \"z\"\nreuse-port = false", &[]).unwrap();
+        assert_eq!(args.values("allow"), ["z"]);
+        assert_eq!(args.value("ws"), "127.0.0.1:1");
+        assert!(!args.flag("reuse-port"));
+        assert!(
+            parse_with("[options]\nreuse-port = false", &["--reuse-port"])
+                .unwrap()
+                .flag("reuse-port")
+        );
+    }
+
+    #[test]
+    fn options_in_the_file_that_make_no_sense_are_told_with_line_and_column() {
+        for (text, words) in [
+            (
+                "[options]\n  wss = 1",
+                "line 2, column 3: there is no option \"wss\"; this program has: reuse-port, ws",
+            ),
+            (
+                "[options]\nws = true",
+                "line 2, column 1: option \"ws\": it must be a text",
+            ),
+            (
+                "[options]\nws = [\"a\"]",
+                "line 2, column 1: option \"ws\": it must be a text",
+            ),
+            (
+                "[options]\nreuse-port = \"yes\"",
+                "line 2, column 1: option \"reuse-port\": it must be true or false",
+            ),
+            (
+                "[options]\nallow = [true]",
+                "line 2, column 1: option \"allow\": it must be a list",
+            ),
+            ("options = 3", "line 1, column"),
+            ("[options]\nws = 1979-05-27", "line 2, column"),
+        ] {
+            let error = parse_with(text, &[]).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
             assert_eq!(error.report(), Exit::USAGE);
         }
     }

@@ -3,6 +3,9 @@
 //! ```toml
 //! log-level = "info"
 //!
+//! [options]            # those of the program's own
+//! ws = "0.0.0.0:1234"
+//!
 //! [all]                # every group
 //! drain = 20
 //!
@@ -12,6 +15,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
@@ -20,6 +24,7 @@ use toml::Spanned;
 
 use crate::Group;
 use crate::line::Format;
+use crate::own::{self, Chosen};
 use crate::settings::{GroupSettings, write_text};
 
 /// Largest file that is read, in bytes.
@@ -32,7 +37,36 @@ pub(crate) struct Config {
     all: GroupSettings,
     /// With the lines where they begin.
     groups: BTreeMap<String, (usize, GroupSettings)>,
+    /// The options of the program's own.
+    pub(crate) options: own::Table,
     path: PathBuf,
+}
+
+/// Where in a file something stands, for people.
+#[derive(Debug, Clone)]
+pub(crate) struct Position {
+    path: PathBuf,
+    line: usize,
+    column: usize,
+}
+
+impl Position {
+    fn of(path: &Path, text: &str, offset: usize) -> Self {
+        let before = &text[..offset];
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Self {
+            path: path.to_owned(),
+            line: 1 + before.matches('\n').count(),
+            column: 1 + line.chars().count(),
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, column } = self;
+        write!(f, "{}: line {line}, column {column}", path.display())
+    }
 }
 
 /// What concerns the hive as a whole.
@@ -58,6 +92,7 @@ struct Written {
     log_level: Option<String>,
     #[serde(deserialize_with = "format")]
     log_format: Option<Format>,
+    options: BTreeMap<Spanned<String>, own::Written>,
     all: GroupSettings,
     groups: BTreeMap<String, Spanned<GroupSettings>>,
 }
@@ -67,6 +102,8 @@ struct Written {
 struct Shown {
     #[serde(flatten)]
     hive: HiveSettings,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    options: BTreeMap<String, Chosen>,
     groups: BTreeMap<String, GroupSettings>,
 }
 
@@ -99,6 +136,10 @@ impl Config {
             let line = 1 + text[..settings.span().start].matches('\n').count();
             (name, (line, settings.into_inner()))
         });
+        let options = file.options.into_iter().map(|(name, written)| {
+            let position = Position::of(path, text, name.span().start);
+            (name.into_inner(), (position, written))
+        });
         Ok(Self {
             hive: HiveSettings {
                 daemon: file.daemon,
@@ -109,6 +150,7 @@ impl Config {
             },
             all: file.all,
             groups: groups.collect(),
+            options: options.collect(),
             path: path.to_owned(),
         })
     }
@@ -148,12 +190,20 @@ fn read(path: &Path) -> std::io::Result<String> {
 }
 
 /// All that is set, as a file that sets it.
-pub(crate) fn show(hive: HiveSettings, groups: &[Group]) -> Result<String, String> {
+pub(crate) fn show(
+    hive: HiveSettings,
+    options: &BTreeMap<String, Chosen>,
+    groups: &[Group],
+) -> Result<String, String> {
     let groups = groups
         .iter()
         .map(|group| (group.name.clone(), group.into()));
+    let options = options.iter().filter(|(_, chosen)| chosen.is_something());
     let shown = Shown {
         hive,
+        options: options
+            .map(|(name, chosen)| (name.clone(), chosen.clone()))
+            .collect(),
         groups: groups.collect(),
     };
     toml::to_string(&shown).map_err(|error| error.to_string())
@@ -235,7 +285,7 @@ mod tests {
             log_level: Some("warn".to_owned()),
             ..HiveSettings::default()
         };
-        let text = show(hive.clone(), &groups_before).unwrap();
+        let text = show(hive.clone(), &BTreeMap::new(), &groups_before).unwrap();
         let again = parse(&text).unwrap();
         assert_eq!(again.hive, hive);
         let groups_after = again.apply(groups()).unwrap();

@@ -469,6 +469,8 @@
 //! }
 //! ```
 //!
+//! They can also stand in the file of `--config`, in its table `[options]`; those on the command line win.
+//!
 //! # Time, and work that blocks
 //!
 //! [`Process::after`] and [`Process::every`] start timers. [`Conn::blocking`] runs a blocking call on a thread and
@@ -617,6 +619,7 @@ mod manners;
 mod master;
 mod notify;
 mod options;
+mod own;
 mod pidfile;
 mod protocol;
 mod recycle;

@@ -226,7 +226,7 @@ impl Args {
             log_level: Some(self.log_level.as_str().to_lowercase()),
             log_format: Some(self.log_format),
         };
-        match config::show(hive, groups) {
+        match config::show(hive, &self.own, groups) {
             Ok(text) => say(text.trim_end()),
             Err(error) => complain(&self.name, &error),
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use workhive_tests::text::TextClient;
 use workhive_tests::{Finished, Port, Setup, program};
 
 fn setup(text: &str) -> (Setup, PathBuf) {
@@ -125,6 +126,58 @@ fn what_is_shown_is_a_file_that_says_the_same() {
     std::fs::write(&path, &shown.stdout).expect("a file");
     let again = with_config(&setup, &path, "show-config", &more[..2]);
     assert_eq!(again.stdout, shown.stdout);
+}
+
+#[test]
+fn options_of_the_program_can_stand_in_the_file() {
+    let port = Port::reserve();
+    let text =
+        format!("[options]\ntext = \"{port}\"\ngroups = \"first,second\"\nreuse-port = true\n");
+    let (setup, path) = setup(&text);
+    let shown = with_config(&setup, &path, "show-config", &["--groups", "first"]);
+    for line in [
+        "[options]",
+        &format!("text = \"{port}\""),
+        "groups = \"first\"",
+        "reuse-port = true",
+    ] {
+        assert!(
+            shown.stdout.lines().any(|found| found == line),
+            "{line}: {shown:?}"
+        );
+    }
+    assert!(!shown.stdout.contains("[groups.second]"), "{shown:?}");
+    std::fs::write(&path, &shown.stdout).expect("a file");
+    let again = with_config(&setup, &path, "show-config", &[]);
+    assert_eq!(again.stdout, shown.stdout);
+
+    std::fs::write(&path, &text).expect("a file");
+    let path = path.to_str().expect("a readable path").to_owned();
+    let hive = setup.options(["--config", &path]).start();
+    assert!(
+        TextClient::connect(port.addr())
+            .ask("who")
+            .starts_with("0 0 ")
+    );
+    let status = hive.status();
+    let listener = &status["listeners"][0];
+    assert_eq!(
+        (&listener["group"], &listener["reuse_port"]),
+        (&"first".into(), &true.into())
+    );
+}
+
+#[test]
+fn options_that_the_program_does_not_have_are_refused_with_line_and_column() {
+    let (setup, path) = setup("[options]\n\n  txt = \"127.0.0.1:1\"\n");
+    for verb in ["start", "check", "stop"] {
+        let ended = with_config(&setup, &path, verb, &[]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let complaint = ended.stderr;
+        for word in ["hive.toml: line 3, column 3", "\"txt\"", "text"] {
+            assert!(complaint.contains(word), "{word}: {complaint}");
+        }
+    }
 }
 
 #[test]
