@@ -198,21 +198,6 @@ pub enum ListenOutcome {
 pub enum ToSuccessor {
     /// All is yours: the pid file, the control socket, the sockets' files. The answer to [`ToPredecessor::Ready`].
     TakeOver,
-    /// These processes of the old master live and have connections: your router is to expect what they know.
-    Expect {
-        /// Who.
-        processes: Vec<Process>,
-    },
-    /// For your router: a stream to this process of the old master comes along.
-    Link {
-        /// Who is at the other end.
-        process: Process,
-    },
-    /// This process of the old master has ended.
-    Ended {
-        /// Which.
-        process: Process,
-    },
 }
 
 /// What a master that is to take another's place tells that one.
@@ -220,10 +205,17 @@ pub enum ToSuccessor {
 pub enum ToPredecessor {
     /// Every process of mine is ready.
     Ready,
-    /// I have taken over. Says whether there is a router that your processes can be connected to.
-    TookOver {
-        /// True if there is.
-        router: bool,
+    /// I have taken over.
+    TookOver,
+    /// For your router, which is that of both as long as you live: a stream to this process of mine comes along.
+    Link {
+        /// Who is at the other end.
+        process: Process,
+    },
+    /// This process of mine has ended.
+    Ended {
+        /// Which.
+        process: Process,
     },
     /// I cannot start, and end.
     Failed {

@@ -31,6 +31,8 @@ pub(crate) struct Written {
     /// The hive's number in routing, and the next one of a process.
     pub(crate) epoch: u32,
     pub(crate) next_id: usize,
+    /// True if the old master has a router, which is that of both as long as it lives.
+    pub(crate) router: bool,
     pub(crate) link: RawFd,
     pub(crate) pid_file: RawFd,
     pub(crate) control: RawFd,
@@ -130,6 +132,7 @@ pub(crate) struct Estate {
     pub(crate) pid: u32,
     pub(crate) epoch: u32,
     pub(crate) next_id: usize,
+    pub(crate) router: bool,
     pub(crate) link: NewEnd,
     pub(crate) pid_file: OwnedFd,
     pub(crate) control: OwnedFd,
@@ -202,6 +205,7 @@ impl Handed {
             pid: written.pid,
             epoch: written.epoch,
             next_id: written.next_id,
+            router: written.router,
             link: NewEnd::from(own(written.link)?),
             pid_file: own(written.pid_file)?,
             control: own(written.control)?,

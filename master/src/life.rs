@@ -290,7 +290,15 @@ impl Master {
         if !matches!(self.mood, Mood::Starting) {
             return;
         }
-        let settled = self.groups.iter().all(|running| {
+        let borrowed = self
+            .borrows_router()
+            .then(|| self.routing.group())
+            .flatten();
+        let mut groups = self.groups.iter().enumerate();
+        let settled = groups.all(|(group, running)| {
+            if borrowed == Some(group) {
+                return true;
+            }
             running.proven
                 && running.slots.iter().all(|slot| {
                     let current = slot.current.and_then(|id| self.processes.get(&id));
@@ -384,7 +392,7 @@ impl Master {
         process.row.clear();
         if !self.is_router(process.slot) {
             self.tell_router_of_end(process.name);
-            self.tell_successor_of_end(process.name);
+            self.tell_predecessor_of_end(process.name);
         }
         self.release_router();
 

@@ -194,7 +194,8 @@ impl Master {
             .map(|(id, _)| *id)
             .collect();
         let names = workers.iter().filter_map(|id| self.processes.get(id));
-        let names: Vec<_> = names.map(|process| process.name).collect();
+        let mut names: Vec<_> = names.map(|process| process.name).collect();
+        names.extend(self.routed_for_successor());
         // First who there is: with the streams to some of them it would take the others for absent.
         for names in names.chunks(EXPECTED) {
             let processes = names.to_vec();
@@ -203,10 +204,15 @@ impl Master {
         for worker in workers {
             self.connect(worker);
         }
+        self.link_waiting_for_successor();
     }
 
     /// A worker has lost its stream to the router.
     pub(crate) fn on_request_router(&mut self, id: ProcessId) {
+        if self.borrows_router() {
+            self.connect(id);
+            return;
+        }
         let (Some(router), Some(process)) = (self.router(), self.processes.get(&id)) else {
             // The next router brings a stream for everybody.
             return;
@@ -227,9 +233,10 @@ impl Master {
     /// Makes a stream between a worker and the router. Without a router nothing happens: the next one gets a stream to
     /// every worker when it is forked.
     pub(crate) fn connect(&mut self, id: ProcessId) {
-        let Some(router) = self.router() else {
+        let router = self.router();
+        if router.is_none() && !self.borrows_router() {
             return;
-        };
+        }
         let Some(process) = self.processes.get(&id) else {
             return;
         };
@@ -255,9 +262,15 @@ impl Master {
         // The router first. If it is dying it takes nothing, and the worker must not be given the end of a stream to
         // nobody: it would ask for another, again and again until the end of the router is seen. And if the one or the
         // other does not get its end, both are closed here, which the other one sees.
-        let message = ToWorker::Link { process: name };
-        self.take_back(router, |message| is_link(message, name));
-        if self.send(router, message, Some(to_router)) {
+        let taken = match router {
+            Some(router) => {
+                let message = ToWorker::Link { process: name };
+                self.take_back(router, |message| is_link(message, name));
+                self.send(router, message, Some(to_router))
+            }
+            None => self.link_by_predecessor(name, to_router),
+        };
+        if taken {
             self.take_back(id, |message| *message == ToWorker::Router);
             self.send(id, ToWorker::Router, Some(to_worker));
         }
@@ -288,6 +301,9 @@ impl Master {
         if at.slot >= self.running(at).definition.count {
             return false;
         }
+        if self.is_router(at) && self.borrows_router() {
+            return false;
+        }
         match self.mood {
             Mood::Starting | Mood::Running => true,
             Mood::Stopping { graceful, .. } => {
@@ -309,6 +325,6 @@ impl Master {
 }
 
 /// True for the stream to this process.
-fn is_link(message: &ToWorker, name: workhive_ipc::route::Process) -> bool {
+pub(crate) fn is_link(message: &ToWorker, name: workhive_ipc::route::Process) -> bool {
     matches!(message, ToWorker::Link { process } if *process == name)
 }

@@ -82,7 +82,7 @@ impl Master {
         made
     }
 
-    fn free_row(&mut self) -> Option<usize> {
+    pub(crate) fn free_row(&mut self) -> Option<usize> {
         if self.free_rows.is_empty() && self.fresh_row < self.page.len() {
             self.free_rows.push_back(self.fresh_row);
             self.fresh_row += 1;

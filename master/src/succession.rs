@@ -12,25 +12,23 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use workhive_ipc::{Received, ToPredecessor, ToSuccessor, ToWorker, route, succession};
+use workhive_ipc::{Received, Row, ToPredecessor, ToSuccessor, ToWorker, route, succession};
 
 use crate::clock::Span;
 use crate::control::ClientId;
-use crate::exec::Image;
+use crate::exec::{Image, describe_failure};
 use crate::handed::{Written, WrittenKept, WrittenShared, WrittenSocket};
 use crate::life::STOP;
-use crate::link::{Link, Sent, stream};
+use crate::link::{Link, Sent};
 use crate::master::{Master, Mood, Timer};
 use crate::protocol::Reply;
-use crate::slot::{Phase, ProcessId, describe};
+use crate::router::is_link;
+use crate::slot::describe;
 use crate::sys;
 use crate::takeover::Predecessor;
 
-/// How much longer than a process may take to become ready the new master may take, with all of them.
-const MARGIN: Duration = Duration::from_secs(10);
-
-/// Processes in one message.
-const EXPECTED: usize = 1000;
+/// How much longer than a process of its own a new master may take to become ready.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// The master before this one, and the one after.
 #[derive(Debug, Default)]
@@ -53,6 +51,12 @@ struct Successor {
     started: Instant,
     stage: Stage,
     failure: Option<String>,
+    /// Its processes that are connected to our router.
+    routed: Vec<route::Process>,
+    /// Streams to them that no router has taken yet.
+    streams: Vec<(route::Process, OwnedFd)>,
+    /// Where it says what it could not be.
+    row: Row,
     clients: Vec<ClientId>,
 }
 
@@ -71,12 +75,6 @@ impl Succession {
     pub(crate) fn is_under_way(&self) -> bool {
         let successor = self.successor.as_ref();
         successor.is_some_and(|successor| successor.stage != Stage::InCharge)
-    }
-
-    /// True if another master is in charge of what was this one's.
-    pub(crate) fn is_over(&self) -> bool {
-        let successor = self.successor.as_ref();
-        successor.is_some_and(|successor| successor.stage == Stage::InCharge)
     }
 
     fn successor(&mut self, id: usize) -> Option<&mut Successor> {
@@ -130,9 +128,13 @@ impl Master {
                     self.invocation.program.display(),
                     successor.pid
                 );
-                let groups = self.groups.iter();
-                let longest = groups.map(|running| running.definition.boot_timeout).max();
-                let limit = longest.unwrap_or_default() + MARGIN;
+                let groups = self.groups.iter().enumerate();
+                let longest = groups
+                    .filter(|(group, _)| self.routing.group() != Some(*group))
+                    .map(|(_, running)| running.definition.boot_timeout)
+                    .max();
+                // The router first, then the others, each with as much time.
+                let limit = longest.unwrap_or_default() * 2 + MARGIN;
                 self.timers
                     .at(Instant::now() + limit, Timer::Succession(id));
                 self.succession.successor = Some(Successor {
@@ -148,12 +150,27 @@ impl Master {
     }
 
     fn start_successor(&mut self, id: usize) -> io::Result<Successor> {
+        let index = self
+            .free_row()
+            .ok_or_else(|| io::Error::other("too many processes have not ended yet"))?;
+        let started = self.start_successor_with(id, index);
+        if started.is_err() {
+            self.free_rows.push_front(index);
+        }
+        started
+    }
+
+    fn start_successor_with(&mut self, id: usize, index: usize) -> io::Result<Successor> {
+        let row = self.page.row(index).ok_or(io::ErrorKind::NotFound)?;
+        row.assign(u16::MAX, "upgrade", 0, 0);
         let mut image = Image::new(&self.invocation)?;
+        image.report_in(row.clone());
         let (ours, theirs) = succession()?;
         let written = Written {
             pid: std::process::id(),
             epoch: self.epoch,
             next_id: self.next_id,
+            router: self.routing.group().is_some(),
             link: image.give(theirs),
             pid_file: image.give(self.pid_file.file()?),
             control: image.give(self.control.socket()?),
@@ -187,6 +204,9 @@ impl Master {
             started: Instant::now(),
             stage: Stage::Starting,
             failure: None,
+            routed: Vec::new(),
+            streams: Vec::new(),
+            row,
             clients: Vec::new(),
         })
     }
@@ -264,8 +284,12 @@ impl Master {
             };
             match link.recv() {
                 Ok(Received::Message(ToPredecessor::Ready, _)) => self.hand_over(id),
-                Ok(Received::Message(ToPredecessor::TookOver { router }, _)) => {
-                    self.leave(id, router);
+                Ok(Received::Message(ToPredecessor::TookOver, _)) => self.leave(id),
+                Ok(Received::Message(ToPredecessor::Link { process }, stream)) => {
+                    self.link_for_successor(process, stream);
+                }
+                Ok(Received::Message(ToPredecessor::Ended { process }, _)) => {
+                    self.successors_process_ended(process);
                 }
                 Ok(Received::Message(ToPredecessor::Failed { reason }, _)) => {
                     successor.failure = Some(reason);
@@ -325,7 +349,7 @@ impl Master {
     }
 
     /// The new master is in charge: this one finishes what it has in hand, and ends.
-    fn leave(&mut self, id: usize, router: bool) {
+    fn leave(&mut self, id: usize) {
         let Some(successor) = self.succession.successor(id) else {
             return;
         };
@@ -342,51 +366,55 @@ impl Master {
         }
         self.pid_file.release();
         self.notifier.main_pid(pid);
-        if router {
-            self.move_to_other_router();
-        }
         self.stop(true);
     }
 
-    /// Connects the processes of this master to the router of the new one: until they are gone, pushes reach whoever they
-    /// have, from either side.
-    fn move_to_other_router(&mut self) {
-        let routed: Vec<ProcessId> = self
-            .processes
-            .iter()
-            .filter(|(_, process)| {
-                !self.is_router(process.slot)
-                    && !process.alone
-                    && process.link.is_some()
-                    && matches!(process.phase, Phase::Ready | Phase::Draining)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        let names = routed.iter().filter_map(|id| self.processes.get(id));
-        let names: Vec<route::Process> = names.map(|process| process.name).collect();
-        // First who there is: with the streams to some of them it would take the others for absent.
-        for names in names.chunks(EXPECTED) {
-            let processes = names.to_vec();
-            self.tell_successor(ToSuccessor::Expect { processes }, None);
+    /// A process of the new master is to be connected to the router, which is that of both until this master ends.
+    fn link_for_successor(&mut self, process: route::Process, stream: Option<OwnedFd>) {
+        let Some(stream) = stream else {
+            return;
+        };
+        if let Some(successor) = &mut self.succession.successor
+            && !successor.routed.contains(&process)
+        {
+            successor.routed.push(process);
         }
-        for (id, process) in routed.into_iter().zip(names) {
-            match stream() {
-                Ok((to_router, to_worker)) => {
-                    if self.tell_successor(ToSuccessor::Link { process }, Some(to_router)) {
-                        self.take_back(id, |message| *message == ToWorker::Router);
-                        self.send(id, ToWorker::Router, Some(to_worker));
-                    }
+        match self.router() {
+            Some(router) => {
+                self.take_back(router, |message| is_link(message, process));
+                self.send(router, ToWorker::Link { process }, Some(stream));
+            }
+            // For the next one. Closed, it would be asked for again at once, and again.
+            None => {
+                if let Some(successor) = &mut self.succession.successor {
+                    successor.streams.retain(|(to, _)| *to != process);
+                    successor.streams.push((process, stream));
                 }
-                Err(error) => log::error!("no stream to the new router can be made: {error}"),
             }
         }
     }
 
-    /// A process of this master has ended: whoever routes for it now is to know.
-    pub(crate) fn tell_successor_of_end(&mut self, process: route::Process) {
-        if self.succession.is_over() {
-            self.tell_successor(ToSuccessor::Ended { process }, None);
+    /// There is a router again: it gets the streams that have waited for it.
+    pub(crate) fn link_waiting_for_successor(&mut self) {
+        let successor = self.succession.successor.as_mut();
+        let streams = successor.map(|successor| std::mem::take(&mut successor.streams));
+        for (process, stream) in streams.unwrap_or_default() {
+            self.link_for_successor(process, Some(stream));
         }
+    }
+
+    fn successors_process_ended(&mut self, process: route::Process) {
+        if let Some(successor) = &mut self.succession.successor {
+            successor.routed.retain(|routed| *routed != process);
+            successor.streams.retain(|(to, _)| *to != process);
+        }
+        self.tell_router_of_end(process);
+    }
+
+    /// Processes of the new master that the router has to know of.
+    pub(crate) fn routed_for_successor(&self) -> Vec<route::Process> {
+        let successor = self.succession.successor.as_ref();
+        successor.map_or_else(Vec::new, |successor| successor.routed.clone())
     }
 
     fn tell_successor(&mut self, message: ToSuccessor, fd: Option<OwnedFd>) -> bool {
@@ -443,9 +471,15 @@ impl Master {
             Ok(status) => describe(status),
             Err(errno) => format!("is gone ({errno})"),
         };
+        for process in self.routed_for_successor() {
+            self.successors_process_ended(process);
+        }
         let Some(successor) = self.succession.successor.take() else {
             return;
         };
+        let boot_error = successor.row.boot_error();
+        successor.row.clear();
+        self.free_rows.push_back(successor.row.index());
         self.unwatch_fd(&successor.pidfd);
         if let Some(link) = &successor.link {
             self.unwatch_fd(link);
@@ -465,7 +499,16 @@ impl Master {
         if successor.stage == Stage::TakingOver {
             self.own_again();
         }
-        let why = match successor.failure {
+        let failure = successor.failure.or_else(|| {
+            let (step, errno) = boot_error?;
+            Some(describe_failure(
+                step,
+                errno,
+                &self.invocation.program,
+                None,
+            ))
+        });
+        let why = match failure {
             Some(reason) => format!("the new master {how}: {reason}"),
             None => format!("the new master {how}"),
         };

@@ -1,16 +1,17 @@
 //! Upgrade, from the side of the master that comes: it starts with what it was handed, and when every process is ready
 //! the pid file, the control socket and the files of all sockets become its own.
 
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use workhive_ipc::{ChannelError, Received, ToPredecessor, ToSuccessor, ToWorker, route};
+use workhive_ipc::{ChannelError, Received, ToPredecessor, ToSuccessor, route};
 
 use crate::bound::Bound;
 use crate::error::StartError;
 use crate::handed::{Estate, Handed};
 use crate::link::{Link, Sent};
-use crate::master::{CONTROL, Master, Mood, Timer};
-use crate::slot::ProcessId;
+use crate::master::{CONTROL, Master, Mood, Order, Timer};
+use crate::slot::{ProcessId, SlotId};
 
 /// More processes and clients than the old master can number while there are two.
 const NUMBERS: usize = 1 << 20;
@@ -23,8 +24,8 @@ pub(crate) struct Predecessor {
     pid: u32,
     link: Link<ToPredecessor, ToSuccessor>,
     stage: Stage,
-    /// Processes of it that are connected to our router.
-    routed: Vec<route::Process>,
+    /// It has a router, which is that of both.
+    router: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,11 @@ impl Master {
     /// The master before this one waits to be told that we are ready.
     pub(crate) fn succeed(&mut self, estate: Estate) -> Result<(), StartError> {
         let Estate { pid, link, .. } = estate;
+        if estate.router
+            && let Some(group) = self.routing.group()
+        {
+            self.orders.retain(|order| order.slot.group != group);
+        }
         // It is the same hive: what the old processes said of themselves goes on to hold, and no number comes back.
         self.epoch = estate.epoch;
         self.next_id = estate.next_id + NUMBERS;
@@ -51,7 +57,8 @@ impl Master {
             pid,
             link: Link::new(link),
             stage: Stage::Starting,
-            routed: Vec::new(),
+            // One process alone routes for itself.
+            router: estate.router && self.routing.group().is_some(),
         });
         Ok(())
     }
@@ -87,7 +94,7 @@ impl Master {
         };
         if predecessor.stage == Stage::Starting {
             predecessor.stage = Stage::Ready;
-            if !self.tell_predecessor(ToPredecessor::Ready) {
+            if !self.tell_predecessor(ToPredecessor::Ready, None) {
                 self.take_over();
             }
         }
@@ -108,19 +115,6 @@ impl Master {
             };
             match predecessor.link.recv() {
                 Ok(Received::Message(ToSuccessor::TakeOver, _)) => self.take_over(),
-                Ok(Received::Message(ToSuccessor::Expect { processes }, _)) => {
-                    self.tell_router(ToWorker::Expect { processes }, None);
-                }
-                Ok(Received::Message(ToSuccessor::Link { process }, Some(stream))) => {
-                    if let Some(predecessor) = &mut self.succession.predecessor {
-                        predecessor.routed.push(process);
-                    }
-                    self.tell_router(ToWorker::Link { process }, Some(stream));
-                }
-                Ok(Received::Message(ToSuccessor::Link { .. }, None)) => {}
-                Ok(Received::Message(ToSuccessor::Ended { process }, _)) => {
-                    self.predecessors_process_ended(process);
-                }
                 Ok(Received::Empty) => return,
                 Ok(Received::Closed) => return self.on_predecessor_end(),
                 Err(error) => {
@@ -131,11 +125,23 @@ impl Master {
         }
     }
 
-    fn predecessors_process_ended(&mut self, process: route::Process) {
-        if let Some(predecessor) = &mut self.succession.predecessor {
-            predecessor.routed.retain(|routed| *routed != process);
+    /// True while the router is the old master's: there is one for both, so that whoever is connected anywhere is known
+    /// everywhere.
+    pub(crate) fn borrows_router(&self) -> bool {
+        let predecessor = self.succession.predecessor.as_ref();
+        predecessor.is_some_and(|predecessor| predecessor.router)
+    }
+
+    /// Hands a stream to the old master's router; false if it is gone.
+    pub(crate) fn link_by_predecessor(&mut self, process: route::Process, stream: OwnedFd) -> bool {
+        self.tell_predecessor(ToPredecessor::Link { process }, Some(stream))
+    }
+
+    /// A process of this master has ended: the router that is borrowed is to know.
+    pub(crate) fn tell_predecessor_of_end(&mut self, process: route::Process) {
+        if self.borrows_router() {
+            self.tell_predecessor(ToPredecessor::Ended { process }, None);
         }
-        self.tell_router_of_end(process);
     }
 
     /// The old master is gone. If that was before we were ready, there is nothing to wait for then.
@@ -144,8 +150,14 @@ impl Master {
             return;
         };
         self.unwatch_fd(&predecessor.link);
-        for process in predecessor.routed {
-            self.tell_router_of_end(process);
+        if let Some(group) = self.routing.group().filter(|_| predecessor.router) {
+            // The router has gone with it: now this master makes its own, which gets a stream to everybody.
+            self.groups[group].proven = true;
+            let slot = SlotId { group, slot: 0 };
+            self.orders.push_front(Order {
+                slot,
+                beside: false,
+            });
         }
         match predecessor.stage {
             Stage::Done => {
@@ -181,8 +193,7 @@ impl Master {
         let pid = predecessor.pid;
         self.own_all();
         self.be_in_charge(pid);
-        let router = self.routing.group().is_some();
-        self.tell_predecessor(ToPredecessor::TookOver { router });
+        self.tell_predecessor(ToPredecessor::TookOver, None);
     }
 
     fn own_all(&mut self) {
@@ -226,21 +237,15 @@ impl Master {
     /// This hive cannot start: the old master is to know why.
     pub(crate) fn tell_failure(&mut self, reason: &StartError) {
         if self.is_heir() {
-            self.tell_predecessor(ToPredecessor::failed(reason.to_string()));
+            self.tell_predecessor(ToPredecessor::failed(reason.to_string()), None);
         }
     }
 
-    fn tell_router(&mut self, message: ToWorker, fd: Option<std::os::fd::OwnedFd>) {
-        if let Some(router) = self.router() {
-            self.send(router, message, fd);
-        }
-    }
-
-    fn tell_predecessor(&mut self, message: ToPredecessor) -> bool {
+    fn tell_predecessor(&mut self, message: ToPredecessor, fd: Option<OwnedFd>) -> bool {
         let Some(predecessor) = &mut self.succession.predecessor else {
             return false;
         };
-        let (id, sent) = (predecessor.id, predecessor.link.send(message, None));
+        let (id, sent) = (predecessor.id, predecessor.link.send(message, fd));
         self.sent_to_predecessor(id, &sent)
     }
 

@@ -4,6 +4,7 @@
 //! `routes`, whose answers say what became of each.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use workhive_ipc::route::{Client, Outcome, Push, Target};
 
+use crate::eventually;
 use crate::text::TextClient;
 
 /// What became of a push, as its sender was told.
@@ -130,6 +132,49 @@ impl Sender {
             for (n, push) in pushed {
                 let outcome = program.wait(push).expect("an outcome");
                 told(n, Fate::from(outcome));
+            }
+        })
+    }
+
+    /// The same as a program that connects again when the router ends, or another one takes its place.
+    ///
+    /// # Panics
+    /// The thread does, if nobody listens at `path` for too long.
+    pub fn returning(
+        path: PathBuf,
+        sender: usize,
+        window: usize,
+        pick: impl FnMut(usize) -> usize + Send + 'static,
+    ) -> Self {
+        let mut program: Option<Client> = None;
+        Self::start(window, pick, move |from, clients, told| {
+            let connected = program
+                .get_or_insert_with(|| eventually("a router", || Client::connect(&path).ok()));
+            let mut pushed = Vec::new();
+            let mut lost = false;
+            for (n, client) in (from..).zip(clients) {
+                let (uid, text) = (format!("u{client}"), format!("{sender}-{n} "));
+                let push = Push::message(Target::Uid(uid.as_bytes()), 0, text.as_bytes());
+                match connected.send(push) {
+                    Ok(push) => pushed.push((n, push)),
+                    // Perhaps it has left, and perhaps not.
+                    Err(_) => {
+                        lost = true;
+                        told(n, Fate::Unknown(0));
+                    }
+                }
+            }
+            for (n, push) in pushed {
+                match connected.wait(push) {
+                    Ok(outcome) => told(n, Fate::from(outcome)),
+                    Err(_) => {
+                        lost = true;
+                        told(n, Fate::Unknown(0));
+                    }
+                }
+            }
+            if lost {
+                program = None;
             }
         })
     }

@@ -27,6 +27,7 @@ const READY: &str = "Press Ctrl+C to stop.";
 #[derive(Debug)]
 pub struct Setup {
     program: PathBuf,
+    asker: PathBuf,
     words: Vec<String>,
     options: Vec<String>,
     variable: String,
@@ -44,6 +45,7 @@ impl Setup {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
             program: PathBuf::from(path),
+            asker: PathBuf::from(path),
             words: Vec::new(),
             options: Vec::new(),
             variable: format!("{}-{number}", std::process::id()),
@@ -82,6 +84,13 @@ impl Setup {
         self
     }
 
+    /// Verbs other than `start` are run by another program file, that of `path`: the one under test may change.
+    #[must_use]
+    pub fn asked_by(mut self, path: &str) -> Self {
+        self.asker = path.into();
+        self
+    }
+
     /// Options that go with `start`.
     pub fn options<W: Into<String>>(mut self, options: impl IntoIterator<Item = W>) -> Self {
         self.options.extend(options.into_iter().map(Into::into));
@@ -115,9 +124,11 @@ impl Setup {
 
     /// The program with a verb: `start` comes with the options of the setup.
     pub fn verb_command<A: AsRef<OsStr>>(&self, verb: &str, arguments: &[A]) -> Command {
-        let mut command = self.command(&self.program);
+        let starts = verb == "start" || verb == "restart";
+        let program = if starts { &self.program } else { &self.asker };
+        let mut command = self.command(program);
         command.args(&self.words).arg(verb).args(arguments);
-        if verb == "start" || verb == "restart" {
+        if starts {
             command.args(&self.options);
         } else {
             // It leaves nothing behind, and is no part of the hive.
@@ -180,6 +191,7 @@ impl Setup {
             follower: Some(follower),
             expected: Vec::new(),
             status: None,
+            heir: None,
         }
     }
 
@@ -338,12 +350,37 @@ pub struct Hive {
     follower: Option<JoinHandle<()>>,
     expected: Vec<String>,
     status: Option<ExitStatus>,
+    /// The master that has taken the place of the one that was started.
+    heir: Option<u32>,
 }
 
 impl Hive {
     /// The pid of the master.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.heir.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Another master has taken over, or is about to: waits until the pid file has its pid, and, if that was the first
+    /// time, until the one that was started has ended.
+    ///
+    /// # Panics
+    /// If none takes over.
+    #[track_caller]
+    pub fn meet_heir(&mut self) -> u32 {
+        let before = self.pid();
+        let path = self.setup.pid_file();
+        let heir = eventually("another master in the pid file", || {
+            let text = std::fs::read_to_string(&path).ok()?;
+            text.trim().parse().ok().filter(|pid| *pid != before)
+        });
+        if self.heir.is_none() {
+            let child = &mut self.child;
+            eventually("the end of the old master", || {
+                child.try_wait().expect("a child can be waited for")
+            });
+        }
+        self.heir = Some(heir);
+        heir
     }
 
     /// How it was started.
@@ -418,6 +455,12 @@ impl Hive {
             child.try_wait().expect("a child can be waited for")
         });
         self.status = Some(status);
+        // Whoever has taken over is nobody's child here, and ends when its last process has.
+        if self.heir.is_some() {
+            eventually("the end of the new master", || {
+                self.setup.family().is_empty().then_some(())
+            });
+        }
         let left = self.setup.family();
         assert!(left.is_empty(), "the master has left processes: {left:?}");
         self.join();
