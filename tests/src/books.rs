@@ -155,22 +155,20 @@ impl Sender {
             for (n, client) in (from..).zip(clients) {
                 let (uid, text) = (format!("u{client}"), format!("{sender}-{n} "));
                 let push = Push::message(Target::Uid(uid.as_bytes()), 0, text.as_bytes());
-                match connected.send(push) {
-                    Ok(push) => pushed.push((n, push)),
+                if let Ok(push) = connected.send(push) {
+                    pushed.push((n, push));
+                } else {
                     // Perhaps it has left, and perhaps not.
-                    Err(_) => {
-                        lost = true;
-                        told(n, Fate::Unknown(0));
-                    }
+                    lost = true;
+                    told(n, Fate::Unknown(0));
                 }
             }
             for (n, push) in pushed {
-                match connected.wait(push) {
-                    Ok(outcome) => told(n, Fate::from(outcome)),
-                    Err(_) => {
-                        lost = true;
-                        told(n, Fate::Unknown(0));
-                    }
+                if let Ok(outcome) = connected.wait(push) {
+                    told(n, Fate::from(outcome));
+                } else {
+                    lost = true;
+                    told(n, Fate::Unknown(0));
                 }
             }
             if lost {
