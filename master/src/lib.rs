@@ -587,6 +587,7 @@
 #![deny(unsafe_code)]
 
 pub mod app;
+mod ask;
 mod backoff;
 mod bound;
 mod child;
@@ -634,6 +635,7 @@ mod settings;
 mod shared;
 mod slot;
 mod spawn;
+mod start;
 mod steer;
 mod stop;
 mod succession;

@@ -6,7 +6,7 @@ use crate::error::StartError;
 use crate::life::STOP;
 use crate::logger;
 use crate::master::{Master, Mood};
-use crate::slot::processes;
+use crate::slot::{Phase, processes};
 
 /// How long the end of the last process, killed perhaps, may take to be seen.
 const LAST: Duration = Duration::from_millis(500);
@@ -87,7 +87,12 @@ impl Master {
         let workers = workers.filter(|(_, process)| !self.is_router(process.slot));
         let workers: Vec<_> = workers.map(|(id, _)| *id).collect();
         for id in workers {
-            if graceful {
+            // One that is not ready yet has nothing in hand.
+            let starting = self
+                .processes
+                .get(&id)
+                .is_some_and(|process| process.phase == Phase::Starting);
+            if graceful && !starting {
                 self.drain(id);
             } else {
                 self.end(id);

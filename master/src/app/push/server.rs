@@ -36,26 +36,20 @@ fn start(worker: &mut Process<'_, State>, options: &Rc<Options>) -> Result {
             log::log!(notice.level, "{}", notice.text);
         }
     }
-    let text = text::listener(listener(worker, &options.text, options));
+    let text = text::listener(listener(worker, &options.text));
     worker.listen(text)?;
     if let Some(address) = &options.http {
-        let http = http::listener(listener(worker, address, options), options.token.clone());
+        let http = http::listener(listener(worker, address), options.token.clone());
         worker.listen(http)?;
     }
     Ok(())
 }
 
 /// A listener that every process opens: each with a socket of its own, or all with one where there is no other way.
-fn listener<P: Protocol>(
-    worker: &Process<'_, State>,
-    address: &str,
-    options: &Options,
-) -> Listener<P, State> {
+fn listener<P: Protocol>(worker: &Process<'_, State>, address: &str) -> Listener<P, State> {
     let listener = worker.listener::<P>(address);
     let is_unix = matches!(listener.parse_address(), Ok(Address::Unix(_)));
-    if !options.reuse_port && worker.count() == 1 {
-        listener
-    } else if is_unix {
+    if is_unix {
         listener.shared(true)
     } else {
         listener.reuse_port(true)
