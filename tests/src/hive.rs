@@ -116,6 +116,7 @@ impl Setup {
             .env("RUST_BACKTRACE", "0")
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
+        crate::sys::default_dispositions(&mut command);
         if let Some(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }

@@ -1,7 +1,12 @@
-//! The harness's only `unsafe` calls into the system: a descriptor of another process, and an option of its socket.
+//! The harness's only `unsafe` calls into the system: a descriptor of another process, an option of its socket, and what is
+//! done between fork and exec.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// A duplicate of a descriptor of another process (`pidfd_getfd(2)`), which must be a child of ours, or we root.
 pub(crate) fn descriptor_of(pid: u32, number: RawFd) -> io::Result<OwnedFd> {
@@ -37,4 +42,20 @@ pub(crate) fn defer_accept(socket: BorrowedFd<'_>, seconds: libc::c_int) -> io::
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Lets a command begin with the dispositions that it has from a terminal: a shell that runs the tests in the background
+/// makes all of them ignore Ctrl-C.
+pub(crate) fn default_dispositions(command: &mut Command) {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    let reset = move || {
+        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+            // SAFETY: the default disposition runs no code of ours; sigaction(2) may be called between fork and exec
+            // (signal-safety(7)).
+            unsafe { sigaction(signal, &default) }?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure takes no memory and no lock.
+    unsafe { command.pre_exec(reset) };
 }

@@ -84,6 +84,12 @@ fn under_load_only_the_connections_of_the_killed_process_fail_with_reuse_port() 
 }
 
 #[test]
+fn under_load_only_the_connections_of_the_killed_process_fail_in_exec_mode() {
+    only_the_victims_connections_fail(&["--count", "3", "--spawn", "exec"]);
+    only_the_victims_connections_fail(&["--count", "3", "--spawn", "exec", "--reuse-port"]);
+}
+
+#[test]
 fn a_connection_that_waits_in_a_dead_process_socket_is_served_by_the_next() {
     // With a socket for each slot there is nobody else to take it.
     let obeys = Obeys::start(program!("obeys"), &["--count", "1", "--reuse-port"]);

@@ -6,7 +6,11 @@ use workhive_tests::obeys::{Obeys, Who};
 use workhive_tests::witnesses::{Death, Witnesses};
 use workhive_tests::{eventually, proc, program};
 
-const MODES: [&[&str]; 2] = [&["--count", "3"], &["--count", "3", "--reuse-port"]];
+const MODES: [&[&str]; 3] = [
+    &["--count", "3"],
+    &["--count", "3", "--reuse-port"],
+    &["--count", "3", "--reuse-port", "--spawn", "exec"],
+];
 
 #[test]
 fn all_processes_killed_at_once_come_back_in_their_slots() {

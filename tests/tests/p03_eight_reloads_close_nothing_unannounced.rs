@@ -39,6 +39,13 @@ fn http_clients_of_all_habits_lose_nothing_with_reuse_port() {
 }
 
 #[test]
+fn http_clients_of_all_habits_lose_nothing_in_exec_mode() {
+    let exec = ["--count", "2", "--spawn", "exec"];
+    reloads("http", &exec, 28, &HTTP);
+    reloads("http", &[&exec[..], &["--reuse-port"]].concat(), 28, &HTTP);
+}
+
+#[test]
 fn one_process_alone_loses_nothing_either() {
     reloads("http", &["--count", "1"], 21, &HTTP);
     reloads("http", &["--count", "1", "--reuse-port"], 21, &HTTP);

@@ -12,9 +12,10 @@ use workhive_tests::{eventually, proc, program, sockets, tools};
 const CLIENTS: usize = 100;
 
 /// The ways in which processes come to their listening sockets.
-const MODES: [(&str, usize); 3] = [
+const MODES: [(&str, usize); 4] = [
     ("inherited", 1),
     ("reuse-port", 3),
+    ("exec", 3),
     ("inside, each with its own", 3),
 ];
 
@@ -26,6 +27,10 @@ fn start(mode: &str) -> Obeys {
             program!("obeys"),
             &[&options[..], &["--reuse-port"]].concat(),
         ),
+        "exec" => {
+            let more = ["--reuse-port", "--spawn", "exec"];
+            Obeys::start(program!("obeys"), &[&options[..], &more].concat())
+        }
         _ => Obeys::start_inside(program!("obeys"), &options),
     }
 }

@@ -97,6 +97,13 @@ fn from_one_process_to_several_and_back_loses_nothing_either() {
 }
 
 #[test]
+fn up_and_down_under_32_clients_loses_nothing_in_exec_mode() {
+    let exec = ["--count", "2", "--drain", "2", "--spawn", "exec"];
+    churn(&exec, &[3, 1, 5, 2]);
+    churn(&[&exec[..], &["--reuse-port"]].concat(), &[3, 1, 5, 2]);
+}
+
+#[test]
 fn a_burst_of_signals_is_served_one_after_the_other() {
     let (hive, _port) = echo(&["--count", "2"]);
     for _ in 0..5 {

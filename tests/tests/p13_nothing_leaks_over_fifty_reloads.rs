@@ -1,7 +1,9 @@
 //! Fifty reloads leave descriptors, threads and memory as they were, and what a process starts inherits nothing.
 
+use nix::sys::signal::Signal;
 use workhive_tests::obeys::{Obeys, Who};
-use workhive_tests::{Hive, eventually, proc, program};
+use workhive_tests::text::TextClient;
+use workhive_tests::{Hive, Port, eventually, proc, program};
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,11 @@ fn fifty_reloads_leave_everything_flat_with_reuse_port() {
     fifty_reloads(&["--reuse-port"]);
 }
 
+#[test]
+fn fifty_reloads_leave_everything_flat_in_exec_mode() {
+    fifty_reloads(&["--spawn", "exec"]);
+}
+
 /// The descriptors of a shell that the process of a slot starts, other than the standard streams and those that
 /// whoever started the tests has left open to all of us.
 fn inherited(obeys: &Obeys, slot: usize) -> Vec<String> {
@@ -110,7 +117,12 @@ fn inherited(obeys: &Obeys, slot: usize) -> Vec<String> {
 
 #[test]
 fn a_program_started_by_a_process_inherits_the_standard_streams_and_nothing_else() {
-    for options in [&["--count", "2"][..], &["--count", "2", "--reuse-port"]] {
+    for options in [
+        &["--count", "2"][..],
+        &["--count", "2", "--reuse-port"],
+        &["--count", "2", "--spawn", "exec"],
+        &["--count", "2", "--spawn", "exec", "--reuse-port"],
+    ] {
         let obeys = Obeys::start(program!("obeys"), options);
         // Of connections there are some.
         let _clients = obeys.clients(2);
@@ -126,11 +138,34 @@ fn a_program_started_by_a_process_inherits_the_standard_streams_and_nothing_else
 }
 
 #[test]
+fn a_hive_started_by_a_process_is_a_hive_of_its_own() {
+    for options in [&["--count", "2"][..], &["--count", "2", "--spawn", "exec"]] {
+        let obeys = Obeys::start(program!("obeys"), options);
+        let port = Port::reserve();
+        let pid_file = obeys.hive.path("inner.pid");
+        let inner = format!(
+            "run {} --text {port} --pid-file {}",
+            program!("obeys"),
+            pid_file.display()
+        );
+        let mut client = obeys.client();
+        let outer = Who::serves(&mut client).pid;
+        // It does not take its place for the other's, whatever it finds in its environment.
+        let said = client.ask(&format!("{inner} start -d --spawn exec"));
+        assert!(said.starts_with("started, pid "), "{options:?}: {said}");
+        let mut second = TextClient::connect(port.addr());
+        assert_ne!(Who::serves(&mut second).pid, outer);
+        assert_eq!(Who::serves(&mut client).pid, outer);
+        assert_eq!(client.ask(&format!("{inner} stop; echo $?")), "0");
+    }
+}
+
+#[test]
 fn it_does_not_inherit_the_socket_of_a_sibling_either() {
     let mut obeys = Obeys::start(program!("obeys"), &["--count", "2", "--reuse-port"]);
     let mark = obeys.hive.mark();
     obeys.hold_down("1");
-    proc::signal(obeys.hive.slots()[1], nix::sys::signal::Signal::SIGKILL);
+    proc::signal(obeys.hive.slots()[1], Signal::SIGKILL);
     obeys
         .hive
         .wait_for_line_after(mark, "obeys[1]: obeys[0] accepts for it");
@@ -154,5 +189,6 @@ fn a_program_that_lives_on_keeps_neither_the_port_nor_the_pid_file() {
     assert_eq!(started.code, Some(0), "{started:?}");
     assert!(Who::serves(&mut obeys.client()).pid > 0, "{port}");
     assert_eq!(hive.verb::<&str>("stop", &[]).code, Some(0));
-    proc::signal(pid, nix::sys::signal::Signal::SIGKILL);
+    proc::signal(pid, Signal::SIGKILL);
+    eventually("its end", || (!proc::is_alive(pid)).then_some(()));
 }

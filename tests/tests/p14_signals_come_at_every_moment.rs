@@ -60,10 +60,10 @@ fn a_storm_of_a_thousand_mixed_signals_loses_nothing() {
 }
 
 /// Ends a hive in the course of its start, at moments a millisecond apart.
-fn ended_while_it_starts(send: impl Fn(&Hive)) {
+fn ended_while_it_starts(spawn: &str, send: impl Fn(&Hive)) {
     let mut moments = [0, 0];
     for moment in 0..40 {
-        let (setup, _port) = echo(&["--count", "3"]);
+        let (setup, _port) = echo(&["--count", "3", "--spawn", spawn]);
         let mut hive = setup.launch();
         // The moment is what the test is about.
         std::thread::sleep(Duration::from_millis(moment));
@@ -87,18 +87,28 @@ fn ended_while_it_starts(send: impl Fn(&Hive)) {
 
 #[test]
 fn sigterm_at_any_moment_of_the_start_ends_the_hive_and_leaves_nothing() {
-    ended_while_it_starts(|hive| hive.signal(Signal::SIGTERM));
+    ended_while_it_starts("fork", |hive| hive.signal(Signal::SIGTERM));
 }
 
 #[test]
 fn ctrl_c_at_any_moment_of_the_start_ends_the_hive_and_leaves_nothing() {
-    ended_while_it_starts(|hive| to_group(hive, Signal::SIGINT));
+    ended_while_it_starts("fork", |hive| to_group(hive, Signal::SIGINT));
 }
 
 #[test]
 fn sigterm_to_all_at_any_moment_of_the_start_ends_the_hive_and_leaves_nothing() {
     // As service managers do it.
-    ended_while_it_starts(|hive| to_group(hive, Signal::SIGTERM));
+    ended_while_it_starts("fork", |hive| to_group(hive, Signal::SIGTERM));
+}
+
+#[test]
+fn in_exec_mode_ctrl_c_at_any_moment_of_the_start_leaves_nothing_either() {
+    ended_while_it_starts("exec", |hive| to_group(hive, Signal::SIGINT));
+}
+
+#[test]
+fn in_exec_mode_sigterm_to_all_at_any_moment_of_the_start_leaves_nothing_either() {
+    ended_while_it_starts("exec", |hive| to_group(hive, Signal::SIGTERM));
 }
 
 #[test]

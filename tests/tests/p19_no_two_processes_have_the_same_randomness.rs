@@ -10,8 +10,8 @@ use workhive_tests::{Port, Setup, proc, program};
 #[test]
 fn random_bytes_of_siblings_and_of_replacements_all_differ() {
     let mut seen = BTreeSet::new();
-    for _ in 0..2 {
-        let obeys = Obeys::start(program!("obeys"), &["--count", "4"]);
+    for spawn in ["fork", "fork", "exec"] {
+        let obeys = Obeys::start(program!("obeys"), &["--count", "4", "--spawn", spawn]);
         let mut look = |slots: &mut dyn Iterator<Item = usize>| {
             for slot in slots {
                 let bytes = obeys.client_of(slot).ask("random");
