@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr, getsockname, getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
@@ -225,6 +226,15 @@ impl Handed {
             };
             let listens = getsockopt(&socket, sockopt::AcceptConn) == Ok(true);
             if let Some(address) = address_of(socket.as_fd()).filter(|_| listens) {
+                // systemd hands over sockets that wait, unless it is told otherwise (systemd.socket(5), NonBlocking=).
+                // A socket has no other flag that could be lost here.
+                let set = fcntl(
+                    &socket,
+                    FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK),
+                );
+                if set.is_err() {
+                    continue;
+                }
                 let reuse_port = getsockopt(&socket, sockopt::ReusePort) == Ok(true);
                 self.sockets.push(Unclaimed {
                     asked: None,

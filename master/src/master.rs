@@ -200,6 +200,8 @@ impl Master {
             .map_err(StartError::system("poll for signals"))?;
         let estate = handed.estate.take();
         if estate.is_none() {
+            // What no group wants of a service manager's sockets stays its own. A predecessor's wait for the outcome.
+            handed = Handed::default();
             control
                 .register(poll.registry(), CONTROL)
                 .map_err(StartError::system("poll the control socket"))?;
