@@ -1,6 +1,7 @@
 //! A program under test.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -33,6 +34,7 @@ pub struct Setup {
     variable: String,
     directory: TempDir,
     user: Option<User>,
+    handed: Vec<OwnedFd>,
 }
 
 impl Setup {
@@ -51,6 +53,7 @@ impl Setup {
             variable: format!("{}-{number}", std::process::id()),
             directory: tempfile::tempdir().expect("a temporary directory"),
             user: None,
+            handed: Vec::new(),
         }
     }
 
@@ -97,6 +100,12 @@ impl Setup {
         self
     }
 
+    /// A start is handed these descriptors, as 3, 4 and so on.
+    pub fn hand<D: Into<OwnedFd>>(mut self, descriptors: impl IntoIterator<Item = D>) -> Self {
+        self.handed.extend(descriptors.into_iter().map(Into::into));
+        self
+    }
+
     /// A path in the test's own directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -131,6 +140,7 @@ impl Setup {
         command.args(&self.words).arg(verb).args(arguments);
         if starts {
             command.args(&self.options);
+            crate::sys::hand(&mut command, &self.handed).expect("open descriptors");
         } else {
             // It leaves nothing behind, and is no part of the hive.
             command.env_remove(VARIABLE);

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// A duplicate of a descriptor of another process (`pidfd_getfd(2)`), which must be a child of ours, or we root.
@@ -58,4 +59,30 @@ pub(crate) fn default_dispositions(command: &mut Command) {
     };
     // SAFETY: the closure takes no memory and no lock.
     unsafe { command.pre_exec(reset) };
+}
+
+/// Gives a command these descriptors, as 3, 4 and so on.
+pub(crate) fn hand(command: &mut Command, descriptors: &[OwnedFd]) -> io::Result<()> {
+    // Out of the way of the numbers that they are to have.
+    let copies = descriptors
+        .iter()
+        .map(|descriptor| {
+            let copy = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(100))?;
+            // SAFETY: the kernel has just made it, for us alone.
+            Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    let give = move || {
+        for (number, copy) in (3..).zip(&copies) {
+            // SAFETY: dup2(2) takes two numbers, and may be called between fork and exec (signal-safety(7)). What was
+            // open under the second one is nobody's in the child.
+            if unsafe { libc::dup2(copy.as_raw_fd(), number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure takes no memory and no lock.
+    unsafe { command.pre_exec(give) };
+    Ok(())
 }
