@@ -69,6 +69,7 @@ impl Setup {
         if std::fs::hard_link(&self.program, &program).is_err() {
             std::fs::copy(&self.program, &program).expect("a copy of the program");
         }
+        self.asker.clone_from(&program);
         self.program = program;
         let owner = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
         std::os::unix::fs::chown(self.directory.path(), owner.0, owner.1).expect("root's rights");
@@ -133,6 +134,9 @@ impl Setup {
     }
 
     /// The program with a verb: `start` comes with the options of the setup.
+    ///
+    /// # Panics
+    /// If there are no descriptors left for those that it is handed.
     pub fn verb_command<A: AsRef<OsStr>>(&self, verb: &str, arguments: &[A]) -> Command {
         let starts = verb == "start" || verb == "restart";
         let program = if starts { &self.program } else { &self.asker };

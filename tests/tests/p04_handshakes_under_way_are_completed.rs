@@ -28,8 +28,8 @@ fn start(mode: &str) -> Obeys {
             &[&options[..], &["--reuse-port"]].concat(),
         ),
         "exec" => {
-            let more = ["--reuse-port", "--spawn", "exec"];
-            Obeys::start(program!("obeys"), &[&options[..], &more].concat())
+            let anew = ["--reuse-port", "--spawn", "exec"];
+            Obeys::start(program!("obeys"), &[&options[..], &anew].concat())
         }
         _ => Obeys::start_inside(program!("obeys"), &options),
     }
