@@ -600,6 +600,7 @@ mod count;
 mod cpus;
 mod credentials;
 mod daemon;
+mod end;
 mod error;
 mod exec;
 mod exit;
