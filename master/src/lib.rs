@@ -621,7 +621,11 @@ mod manners;
 mod master;
 mod notify;
 mod options;
+<<<<<<< ours
 mod own;
+=======
+mod pages;
+>>>>>>> theirs
 mod pidfile;
 mod protocol;
 mod recycle;

@@ -13,7 +13,7 @@ use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
 use crate::recycle::memory;
 use crate::slot::{Phase, ProcessId, Slot, SlotId, processes};
 use crate::watch::monotonic_ms;
-use crate::{logger, table};
+use crate::{logger, pages, table};
 
 impl Master {
     /// Clients wait at the control socket.
@@ -82,6 +82,9 @@ impl Master {
         } else if self.succession.predecessor.is_none() {
             // A standard output that is closed, or that nobody reads, is no reason to end, nor to wait.
             logger::write_now(io::stdout().as_fd(), self.greeting().as_bytes());
+        }
+        if let Err(error) = pages::give_back() {
+            log::debug!("the code that only a start needs stays mapped: {error}");
         }
     }
 

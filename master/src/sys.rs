@@ -4,8 +4,10 @@ use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::ptr::NonNull;
 
 use nix::errno::Errno;
+use nix::sys::mman::{MmapAdvise, madvise};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid};
@@ -34,6 +36,17 @@ pub(crate) fn fork() -> io::Result<ForkResult> {
     // SAFETY: with one thread, the child's copy of every lock and of the allocator is in a consistent state, so it
     // may go on to run any code. Nothing else starts a thread between the check above and this call.
     Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// Unmaps the pages from `start` to `end`, which must be of private mappings of files that have no page of this process's
+/// own: the next access maps them again, with the same content (madvise(2), `MADV_DONTNEED`).
+pub(crate) fn drop_pages(start: usize, end: usize) -> io::Result<()> {
+    let address = NonNull::new(std::ptr::with_exposed_provenance_mut(start))
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: a page of a private mapping that is not the process's own has the file's content before and after, so
+    // nothing that any code can see changes. The caller has looked, with one thread, that none is its own.
+    unsafe { madvise(address, end - start, MmapAdvise::MADV_DONTNEED) }?;
+    Ok(())
 }
 
 /// What a child was about to do when it could not go on; the numbers are left in the stats page.
