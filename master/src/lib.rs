@@ -621,11 +621,8 @@ mod manners;
 mod master;
 mod notify;
 mod options;
-<<<<<<< ours
 mod own;
-=======
 mod pages;
->>>>>>> theirs
 mod pidfile;
 mod protocol;
 mod recycle;
