@@ -177,6 +177,9 @@ pub enum ToWorker {
         /// Which.
         process: Process,
     },
+    /// Look whether connections wait at the sockets that other processes accept from too: one of these was woken for a
+    /// connection, perhaps, and has not taken it.
+    Look,
 }
 
 /// What became of a request for a listener.

@@ -81,6 +81,7 @@ impl Master {
         while self.on_one_message(id) {}
         self.read_output(id);
         self.borrower_left(id, None);
+        self.pass_on(id);
         self.unlist(id);
         let Some(mut process) = self.processes.remove(&id) else {
             return;

@@ -650,6 +650,7 @@ mod table;
 mod takeover;
 mod timers;
 mod view;
+mod wake;
 mod watch;
 mod worker;
 

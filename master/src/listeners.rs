@@ -125,6 +125,11 @@ impl GroupListeners {
         (self.sockets.len(), self.reuse_port)
     }
 
+    /// True if all slots accept from one socket.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     /// One of the TCP sockets among which the kernel chooses, and how many they are, in the order of the slots.
     pub(crate) fn steerable(&self) -> Option<(BorrowedFd<'_>, u32)> {
         let first = self.sockets.first().filter(|_| self.reuse_port)?;

@@ -98,6 +98,12 @@ impl Shared {
         }
     }
 
+    /// Who uses the sockets that process `user` uses: the users of each.
+    pub(crate) fn users_beside(&self, user: usize) -> impl Iterator<Item = &[usize]> {
+        let sockets = self.sockets.values().map(|shared| &*shared.users);
+        sockets.filter(move |users| users.contains(&user))
+    }
+
     /// What is known of each: where it listens, who speaks what there.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Address, Option<&(String, Opened)>)> {
         let sockets = self.sockets.values();

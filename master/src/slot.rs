@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::listeners::GroupListeners;
 use crate::recycle::Limits;
 use crate::steer::Steering;
+use crate::wake::Absence;
 use crate::watch::Overdue;
 
 /// Names a process in the master's books. Never used twice, unlike a pid.
@@ -62,6 +63,7 @@ pub(crate) struct Process {
     pub(crate) limits: Limits,
     /// The deadline that it had missed when it was last looked at.
     pub(crate) overdue: Overdue,
+    pub(crate) absence: Absence,
 }
 
 /// How far a process has come.

@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::master::{Master, Order, Timer};
 use crate::recycle::Limits;
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
+use crate::wake::Absence;
 use crate::watch::Overdue;
 use crate::{Spawn, seated, sys};
 
@@ -258,6 +259,7 @@ impl Master {
             listening: BTreeMap::new(),
             limits: Limits::of(&self.groups[slot.group].definition),
             overdue: Overdue::default(),
+            absence: Absence::default(),
         };
         let polled = self.watch_fd(&process.pidfd, id * 2).and_then(|()| {
             let (link, output) = (&process.link, &process.output);

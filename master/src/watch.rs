@@ -36,7 +36,7 @@ impl Master {
         let Some(now_ms) = monotonic_ms() else {
             return;
         };
-        let mut stuck = Vec::new();
+        let (mut stuck, mut absent) = (Vec::new(), Vec::new());
         for (id, process) in &mut self.processes {
             if matches!(
                 process.phase,
@@ -49,6 +49,13 @@ impl Master {
             if process.overdue.look(deadline, now_ms, || is_stopped(pid)) {
                 stuck.push(*id);
             }
+            let limit = self.groups[process.slot.group].definition.stuck_after;
+            if process.look_for(deadline, limit, now_ms) {
+                absent.push(*id);
+            }
+        }
+        for id in absent {
+            self.pass_on(id);
         }
         for id in stuck {
             if let Some(process) = self.processes.get_mut(&id) {

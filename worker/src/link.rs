@@ -48,6 +48,8 @@ pub(crate) enum Order {
         id: u32,
         from: u64,
     },
+    /// Look whether connections wait at shared sockets.
+    Look,
     /// For the router: these live, and may have connections.
     Expect(Vec<Process>),
     /// For the router: the stream to a process.
@@ -133,6 +135,7 @@ impl Link {
                     Some(fd) => return Some(Order::Adopt(process, fd)),
                     None => lost("the stream to a process"),
                 },
+                ToWorker::Look => return Some(Order::Look),
                 ToWorker::Ended { process } => return Some(Order::Ended(process)),
                 ToWorker::AcceptFrom { id, address } => match fd {
                     Some(socket) => {

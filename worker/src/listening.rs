@@ -293,13 +293,26 @@ impl Core {
         }
     }
 
-    /// Moves this process to the end of the queue of those who wait for a shared socket.
+    /// Moves this process to the end of the queue of those who wait for a shared socket, when it is time.
     fn rearm(&mut self, index: usize) {
-        let due =
-            self.listening.open.get(index).is_some_and(|open| {
-                open.exclusive && open.watched && open.since_rearm >= REARM_EVERY
-            });
-        if due {
+        let open = self.listening.open.get(index);
+        if open.is_some_and(|open| open.since_rearm >= REARM_EVERY) {
+            self.wait_anew(index);
+        }
+    }
+
+    /// Looks at all shared sockets. Of a new connection only one of those who wait is told, and of that only once: with
+    /// it a connection may be lost sight of. To begin to wait is to be told what is there.
+    pub(crate) fn look_again(&mut self) {
+        let open = self.listening.open.iter();
+        for index in open.map(|(index, _)| index).collect::<Vec<_>>() {
+            self.wait_anew(index);
+        }
+    }
+
+    fn wait_anew(&mut self, index: usize) {
+        let open = self.listening.open.get(index);
+        if open.is_some_and(|open| open.exclusive && open.watched) {
             self.unwatch_listener(index);
             if let Err(error) = self.watch_listener(index) {
                 log::error!("a listener cannot go on: {error}");

@@ -292,6 +292,9 @@ impl Loop {
                         core.link.tell(&page);
                     });
                 }
+                Order::Look => {
+                    with(Core::look_again);
+                }
                 // Said to the router only.
                 Order::Expect(_) | Order::Adopt(..) | Order::Ended(_) => {}
                 Order::Orphaned => {

@@ -95,6 +95,14 @@ fn obey(worker: &mut Process<'_, Vec<Vec<u8>>>, line: &str) -> Result<String> {
                 keys.hash_one(1)
             ));
         }
+        ("later", millis) => {
+            let time = Duration::from_millis(millis.parse()?);
+            worker.after(time, |_worker| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            })?;
+        }
         ("eat", mebibytes) => {
             let bytes = mebibytes.parse::<usize>()? << 20;
             worker.state_mut().push(vec![1; bytes]);

@@ -203,7 +203,8 @@ impl Router {
                 Order::Reload
                 | Order::Router(_)
                 | Order::AcceptFrom { .. }
-                | Order::AcceptNoMore(_) => {}
+                | Order::AcceptNoMore(_)
+                | Order::Look => {}
             }
         }
     }
