@@ -429,6 +429,11 @@ impl Args {
         DEFINED.contains(&self.verb)
     }
 
+    /// True if processes are to be replaced after so many messages.
+    pub(crate) fn counts_requests(&self) -> bool {
+        self.settings.max_requests.is_some()
+    }
+
     pub(crate) fn pid_file(&self) -> Option<&Path> {
         self.pid_file.as_deref()
     }

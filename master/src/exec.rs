@@ -8,9 +8,10 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, Pid};
 use workhive_ipc::Row;
 
@@ -53,18 +54,30 @@ impl Invocation {
     /// This process's own, as it was started: a program that has been replaced by a new one meanwhile is the new one.
     pub(crate) fn own() -> io::Result<Self> {
         let args: Vec<OsString> = std::env::args_os().collect();
-        let directory = std::env::current_dir()?;
+        let running = std::env::current_exe()?;
         // Not /proc/self/exe first: behind a symbolic link that is swapped for each release, it stands for the old one.
+        // But whoever started us may have written any name there, even that of another program.
         let program = args
             .first()
             .and_then(|name| find(Path::new(name)).ok())
-            .map_or_else(std::env::current_exe, std::path::absolute)?;
+            .and_then(|path| std::path::absolute(path).ok())
+            .filter(|path| is_same_file(path, &running))
+            .unwrap_or(running);
         Ok(Self {
             program,
             args,
-            directory: Some(directory),
+            // One that is gone cannot be entered by its name, and is inherited all the same.
+            directory: std::env::current_dir().ok(),
         })
     }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    id(one).is_some_and(|one| Some(one) == id(other))
 }
 
 /// The file that a command names, execvp(3): one with a slash is a path, others are looked for in `PATH`.
@@ -91,6 +104,8 @@ pub(crate) struct Image {
     args: Vec<CString>,
     /// `NAME=value`, each with its final zero.
     env: Vec<Vec<u8>>,
+    /// Which of them end in the number of the process that they are given to.
+    pids: Vec<usize>,
     directory: Option<CString>,
     /// They become 3, 4, 5 and so on.
     fds: Vec<OwnedFd>,
@@ -101,6 +116,8 @@ pub(crate) struct Image {
     mask: SigSet,
     /// A program that knows nothing of us, in a process group of its own.
     foreign: bool,
+    /// What it is told when this process is gone.
+    orphaned: Option<Signal>,
     /// Where the child says why it could not be what it was to be.
     row: Option<Row>,
 }
@@ -122,6 +139,7 @@ impl Image {
                 .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
                 .map(|(name, value)| variable(&name, &value))
                 .collect(),
+            pids: Vec::new(),
             directory: directory
                 .as_ref()
                 .map(|path| c_string(path.as_os_str()))
@@ -132,6 +150,7 @@ impl Image {
             credentials: Credentials::default(),
             mask: SigSet::empty(),
             foreign: false,
+            orphaned: None,
             row: None,
         })
     }
@@ -142,14 +161,21 @@ impl Image {
         FIRST_FD + RawFd::try_from(self.fds.len() - 1).unwrap_or(RawFd::MAX)
     }
 
+    /// Sets a variable, whatever it was before: of two with one name, most programs see the first.
     pub(crate) fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        self.env.push(variable(OsStr::new(name), value.as_ref()));
+        let new = variable(OsStr::new(name), value.as_ref());
+        let same = |old: &&mut Vec<u8>| old.starts_with(&new[..=name.len()]);
+        match self.env.iter_mut().find(same) {
+            Some(old) => *old = new,
+            None => self.env.push(new),
+        }
     }
 
     /// A variable whose value is the number of the process that it is given to.
     pub(crate) fn set_pid(&mut self, name: &str) {
-        // Ten digits and the end: the child writes them in.
-        self.set(name, "0000000000");
+        // It was not inherited, see `OURS`: it is the last one now. The child writes the number over the zeros.
+        self.set(name, "0".repeat(sys::PID_DIGITS));
+        self.pids.push(self.env.len() - 1);
     }
 
     /// In what surroundings it runs, and as whom.
@@ -159,11 +185,12 @@ impl Image {
     }
 
     /// Makes it a program that knows nothing of us: with the usual dispositions of signals, nothing to read, and an
-    /// output that is read by us.
-    pub(crate) fn foreign(&mut self, output: OwnedFd) -> io::Result<()> {
+    /// output that is read by us. `orphaned` is what it is told when we are gone.
+    pub(crate) fn foreign(&mut self, output: OwnedFd, orphaned: Signal) -> io::Result<()> {
         let null = std::fs::File::open("/dev/null")?;
         self.stdio = [Some(null.into()), Some(output.try_clone()?), Some(output)];
         self.foreign = true;
+        self.orphaned = Some(orphaned);
         Ok(())
     }
 
@@ -186,11 +213,13 @@ impl Image {
             program: &self.program,
             args: &args,
             env: &mut self.env,
+            pids: &self.pids,
             directory: self.directory.as_deref(),
             spare: vec![-1; fds.len()],
             fds: &fds,
             stdio,
             foreign: self.foreign,
+            orphaned: self.orphaned,
             mask: self.mask,
             chores: &|| {
                 // Rights go last: all the rest may need them.
@@ -248,4 +277,45 @@ fn variable(name: &OsStr, value: &OsStr) -> Vec<u8> {
     // What the environment cannot hold is not in it: a zero ends it.
     variable.push(0);
     variable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Image {
+        let invocation = Invocation {
+            program: PathBuf::from("/bin/true"),
+            args: Vec::new(),
+            directory: None,
+        };
+        let mut image = Image::new(&invocation).unwrap();
+        image.env.clear();
+        image
+    }
+
+    #[test]
+    fn a_variable_is_set_once_whatever_it_was_before() {
+        let mut image = image();
+        image.set("SLOT", "1");
+        image.set("SLOT_OF", "x");
+        image.set("SLOT", "22");
+        assert_eq!(image.env, [b"SLOT=22\0".to_vec(), b"SLOT_OF=x\0".to_vec()]);
+    }
+
+    #[test]
+    fn only_variables_that_are_to_hold_a_pid_do() {
+        let mut image = image();
+        image.set("ZEROS", "0000000000");
+        image.set_pid("PID");
+        assert_eq!(image.pids, [1]);
+    }
+
+    #[test]
+    fn a_name_that_stands_for_another_program_is_not_ours() {
+        let own = std::env::current_exe().unwrap();
+        assert!(is_same_file(&own, &own));
+        assert!(!is_same_file(Path::new("/bin/sh"), &own));
+        assert!(!is_same_file(Path::new("/no/such/file"), &own));
+    }
 }

@@ -18,6 +18,7 @@ use workhive_ipc::{Row, ToWorker};
 use crate::credentials::Credentials;
 use crate::exec::{Image, Invocation, find};
 use crate::group::Command;
+use crate::identity::Identity;
 use crate::local_socket::LocalSocket;
 use crate::master::{Master, Timer};
 use crate::slot::{Phase, Process, ProcessId, SlotId};
@@ -30,11 +31,15 @@ const ALIVE: Duration = Duration::from_secs(1);
 /// Longest line of a program's output, in bytes; a longer one is logged in pieces.
 const MAX_LINE: usize = 8 * 1024;
 
-/// What is read from one program at one time: a loud one must not keep the others waiting.
+/// What is read from one program at one time, in bytes and in lines: a loud one must not keep the others waiting.
 const MAX_READ: usize = 64 * 1024;
+const MAX_LINES: usize = 512;
 
 /// Notices taken at one time.
 const MAX_NOTICES: usize = 64;
+
+/// Most descriptors that come with one notice.
+const MAX_DESCRIPTORS: usize = 253;
 
 /// Longest notice, in bytes; the rest is cut.
 const MAX_NOTICE: usize = 4096;
@@ -61,14 +66,17 @@ impl Output {
     /// Takes what there is; true if there may be more.
     fn read(&mut self, mut each: impl FnMut(&str)) -> bool {
         let mut buffer = [0; 4096];
-        let mut taken = 0;
-        while taken < MAX_READ {
+        let (mut taken, mut lines) = (0, 0);
+        while taken < MAX_READ && lines < MAX_LINES {
             match self.pipe.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(length) => {
                     taken += length;
                     self.line.extend_from_slice(&buffer[..length]);
-                    self.lines(&mut each);
+                    self.lines(&mut |line| {
+                        lines += 1;
+                        each(line);
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return false,
@@ -118,10 +126,11 @@ pub(crate) struct Notices {
 
 impl Notices {
     /// Listens at `path`, for programs that run as this user, or as the one that they are to become.
-    pub(crate) fn bind(path: &Path, credentials: &Credentials) -> io::Result<Self> {
-        let (file, socket) = LocalSocket::bind_datagrams(path)?;
+    pub(crate) fn bind(identity: &Identity, credentials: &Credentials) -> io::Result<Self> {
+        let (file, socket) = LocalSocket::bind_datagrams(&identity.notify_socket)?;
         if let Some(user) = credentials.another_user() {
             file.give_to(user)?;
+            identity.open_directory()?;
         }
         // The kernel says who speaks, and lets nobody lie (unix(7)).
         setsockopt(&socket, PassCred, &true)?;
@@ -155,8 +164,9 @@ impl Notices {
         loop {
             let mut buffer = [0; MAX_NOTICE];
             let mut slices = [IoSliceMut::new(&mut buffer)];
-            // Room for who it is and no more: descriptors that come along are closed by the kernel.
-            let mut control = nix::cmsg_space!(libc::ucred);
+            // Room for who it is, and for as many descriptors as can come along (unix(7)): were some left out, nix
+            // would not tell who it is.
+            let mut control = nix::cmsg_space!(libc::ucred, [RawFd; MAX_DESCRIPTORS]);
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
             let received = recvmsg::<UnixAddr>(
                 self.socket.as_raw_fd(),
@@ -166,12 +176,18 @@ impl Notices {
             );
             let (pid, length) = match received {
                 Ok(received) => {
-                    let pid = received.cmsgs().ok().and_then(|mut all| {
-                        all.find_map(|message| match message {
-                            ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
-                            _ => None,
-                        })
-                    });
+                    let mut pid = None;
+                    for message in received.cmsgs().into_iter().flatten() {
+                        match message {
+                            ControlMessageOwned::ScmCredentials(who) => pid = Some(who.pid()),
+                            // They are not kept. Whoever waits for the end of one (sd_notify_barrier(3)) knows
+                            // that all it has said before was heard.
+                            ControlMessageOwned::ScmRights(fds) => {
+                                fds.into_iter().for_each(sys::discard);
+                            }
+                            _ => {}
+                        }
+                    }
                     (pid, received.bytes)
                 }
                 Err(nix::errno::Errno::EINTR) => continue,
@@ -208,8 +224,14 @@ impl Master {
         let mut image = Image::new(&invocation)?;
         let mut names = Vec::new();
         for inherited in running.listeners.all_for_slot(at.slot)? {
-            // A program that waits in accept(2) would otherwise find that it does not wait.
-            fcntl(&inherited.socket, FcntlArg::F_SETFL(OFlag::empty()))?;
+            // A program that waits in accept(2) would otherwise find that it does not wait. But what one process sets
+            // holds for all that have the socket, and one that does not want to wait must not be made to.
+            let is_used = self.processes.values().any(|process| {
+                process.slot.group == at.group && (inherited.shared || process.slot.slot == at.slot)
+            });
+            if !is_used {
+                fcntl(&inherited.socket, FcntlArg::F_SETFL(OFlag::empty()))?;
+            }
             names.push(running.definition.name.clone());
             image.give(inherited.socket);
         }
@@ -229,7 +251,7 @@ impl Master {
         image.settle(chores, &running.credentials);
         image.report_in(row.clone());
         let (output, theirs) = Output::new()?;
-        image.foreign(theirs)?;
+        image.foreign(theirs, command.stop_signal)?;
         Ok((image, output))
     }
 
@@ -293,6 +315,10 @@ impl Master {
             };
             match self.speaker(pid) {
                 Some(id) => self.on_notice(id, &text),
+                None if getpgid(Some(pid)) == Err(nix::errno::Errno::ESRCH) => log::warn!(
+                    "process {pid} said something and is gone: whose it was cannot be told. Let the program itself speak, \
+                     or wait until it was heard, as systemd-notify does: sd_notify_barrier(3)"
+                ),
                 None => log::debug!("a notice from process {pid}, which is none of this hive"),
             }
         }
@@ -307,6 +333,10 @@ impl Master {
 
     /// Whose process this is: a program's own, or one that it has started.
     fn speaker(&self, pid: Pid) -> Option<ProcessId> {
+        // Nobody's number: the speaker is in another pid namespace. To getpgid(2) it would be ours.
+        if pid.as_raw() <= 0 {
+            return None;
+        }
         let of = |wanted: Pid| {
             let mut processes = self.processes.iter();
             let found =
@@ -327,8 +357,13 @@ impl Master {
                     self.groups[at.group].notifies = true;
                     self.on_ready(id);
                 }
-                b"STOPPING=1" => self.on_self_drain(id),
-                b"WATCHDOG=1" => {
+                b"STOPPING=1" => {
+                    // It may be silent while it does.
+                    process.row.set_deadline(0);
+                    self.on_self_drain(id);
+                }
+                // One that is to go has its time for that, and no other.
+                b"WATCHDOG=1" if matches!(process.phase, Phase::Starting | Phase::Ready) => {
                     // From now on it has to go on saying so.
                     let stuck = self.running(at).definition.stuck_after.as_millis();
                     let stuck = u64::try_from(stuck).unwrap_or(u64::MAX);
@@ -374,6 +409,8 @@ impl Command {
                 format!("cannot execute {}: {error}", self.program.display()),
             )
         })?;
+        // As it is found from here: its working directory may be another.
+        let program = std::path::absolute(program)?;
         let mut args = vec![self.program.clone()];
         args.extend(self.args.iter().cloned());
         Ok(Invocation {

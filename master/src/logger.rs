@@ -284,15 +284,14 @@ pub(crate) fn start(
 
 /// Goes on with the log file of the master that has executed this process. Its descriptor comes along, because this
 /// process may have lost the right to open it.
-pub(crate) fn adopt(level: LevelFilter, format: Format, log: Option<(OwnedFd, PathBuf)>) {
+pub(crate) fn adopt(level: LevelFilter, format: Format, log: Option<Brought>) {
     let mut state = LOGGER.state();
     state.format = format;
-    state.file = log.map(|(file, path)| LogFile {
-        file: file.into(),
-        path,
+    state.file = log.map(|log| LogFile {
+        file: log.file.into(),
+        path: log.path,
         looked: Instant::now(),
-        // Standard output and error have been inherited as they are.
-        standard: false,
+        standard: log.standard,
     });
     drop(state);
     if log::set_logger(&LOGGER).is_ok() {
@@ -300,13 +299,31 @@ pub(crate) fn adopt(level: LevelFilter, format: Format, log: Option<(OwnedFd, Pa
     }
 }
 
+/// How the log is written.
+pub(crate) fn format() -> Format {
+    LOGGER.state().format
+}
+
+/// A log file on its way to a process that is executed.
+#[derive(Debug)]
+pub(crate) struct Brought {
+    pub(crate) file: OwnedFd,
+    pub(crate) path: PathBuf,
+    /// Standard output and error, which are inherited, lead here too.
+    pub(crate) standard: bool,
+}
+
 /// The log file, if there is one, for a process that is executed.
-pub(crate) fn file() -> io::Result<Option<(OwnedFd, PathBuf)>> {
+pub(crate) fn file() -> io::Result<Option<Brought>> {
     let state = LOGGER.state();
     let Some(log) = &state.file else {
         return Ok(None);
     };
-    Ok(Some((log.file.try_clone()?.into(), log.path.clone())))
+    Ok(Some(Brought {
+        file: log.file.try_clone()?.into(),
+        path: log.path.clone(),
+        standard: log.standard,
+    }))
 }
 
 /// Logs a line that a program has printed which this process watches over, in that one's name.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use workhive_worker::Seat;
 
 use crate::ask::{ask, ask_all};
 use crate::cli::{Args, Verb};
@@ -163,16 +162,17 @@ impl Args {
     }
 
     /// Takes the seat that the master has executed this process for.
-    fn sit(&self, seat: io::Result<(Seat, seated::Log)>, groups: &[Group]) -> ! {
-        let (seat, log) = match seat {
-            Ok(seat) => seat,
+    fn sit(&self, taken: io::Result<seated::Taken>, groups: &[Group]) -> ! {
+        let taken = match taken {
+            Ok(taken) => taken,
             Err(error) => {
                 let _ = complain(&self.name, &format!("cannot take its seat: {error}"));
                 std::process::exit(1);
             }
         };
-        logger::adopt(self.log_level, self.log_format, log);
+        logger::adopt(taken.log_level, taken.log_format, taken.log);
         exec::forget_variables();
+        let seat = taken.seat;
         let name = &seat.place.group;
         if *name == router::NAME {
             child::enter_executed(&workhive_worker::router_program(), None, seat);
@@ -184,7 +184,7 @@ impl Args {
         if let Some(problem) = group.problem() {
             child::fail(&seat, &problem);
         }
-        child::enter_executed(&group.program, group.manners.directory.as_deref(), seat)
+        child::enter_executed(&group.program, taken.directory.as_deref(), seat)
     }
 
     /// Says whether a start would make sense, as far as that can be known without one.

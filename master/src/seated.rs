@@ -1,15 +1,17 @@
 //! The seat of a process that was not forked but executed: what the master wrote down for it, and how it is read.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 use workhive_ipc::{StatsPage, WorkerEnd, route};
 use workhive_worker::{Inherited, Place, Seat};
 
 use crate::exec::Image;
+use crate::line::Format;
 use crate::{bound, logger, sys};
 
 /// The variable with the seat, in JSON.
@@ -38,7 +40,10 @@ struct Written {
     layout: u32,
     listener: Option<WrittenListener>,
     clients: Option<RawFd>,
-    log: Option<(RawFd, PathBuf)>,
+    log: Option<WrittenLog>,
+    log_level: String,
+    log_format: String,
+    directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,8 +53,20 @@ struct WrittenListener {
     shared: bool,
 }
 
-/// Writes a seat down for the process that is to take it.
-pub(crate) fn write(seat: Seat, page: &StatsPage, image: &mut Image) -> io::Result<()> {
+#[derive(Debug, Serialize, Deserialize)]
+struct WrittenLog {
+    file: RawFd,
+    path: PathBuf,
+    standard: bool,
+}
+
+/// Writes a seat down for the process that is to take it, and to work in `directory`.
+pub(crate) fn write(
+    seat: Seat,
+    page: &StatsPage,
+    directory: Option<&Path>,
+    image: &mut Image,
+) -> io::Result<()> {
     let Seat {
         place,
         listener,
@@ -64,7 +81,11 @@ pub(crate) fn write(seat: Seat, page: &StatsPage, image: &mut Image) -> io::Resu
         shared: inherited.shared,
         socket: image.give(inherited.socket),
     });
-    let log = logger::file()?.map(|(file, path)| (image.give(file), path));
+    let log = logger::file()?.map(|log| WrittenLog {
+        file: image.give(log.file),
+        path: log.path,
+        standard: log.standard,
+    });
     let written = Written {
         slot: place.slot,
         generation: place.generation,
@@ -83,6 +104,9 @@ pub(crate) fn write(seat: Seat, page: &StatsPage, image: &mut Image) -> io::Resu
         listener,
         clients: clients.map(|socket| image.give(socket)),
         log,
+        log_level: log::max_level().to_string(),
+        log_format: logger::format().to_string(),
+        directory: directory.map(Path::to_owned),
     };
     image.set(SEAT, serde_json::to_string(&written)?);
     image.set_pid(PID);
@@ -90,11 +114,19 @@ pub(crate) fn write(seat: Seat, page: &StatsPage, image: &mut Image) -> io::Resu
     Ok(())
 }
 
-/// The log that a seat brings along.
-pub(crate) type Log = Option<(OwnedFd, PathBuf)>;
+/// A seat, and what the master has settled for whoever takes it.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) seat: Seat,
+    pub(crate) log: Option<logger::Brought>,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) log_format: Format,
+    /// Where it is to work.
+    pub(crate) directory: Option<PathBuf>,
+}
 
 /// The seat of this process, if it was executed to take one.
-pub(crate) fn read() -> Option<io::Result<(Seat, Log)>> {
+pub(crate) fn read() -> Option<io::Result<Taken>> {
     let pid = std::env::var(PID).ok()?;
     // Somebody else's: the one who started us.
     if pid.parse() != Ok(std::process::id()) {
@@ -104,7 +136,7 @@ pub(crate) fn read() -> Option<io::Result<(Seat, Log)>> {
     Some(take(&text))
 }
 
-fn take(text: &str) -> io::Result<(Seat, Log)> {
+fn take(text: &str) -> io::Result<Taken> {
     let written: Written = serde_json::from_str(text)?;
     // All are taken before anything can fail: none may be left to programs that this one starts.
     let own = |fd: RawFd| sys::take_over(fd);
@@ -112,7 +144,11 @@ fn take(text: &str) -> io::Result<(Seat, Log)> {
     let page = own(written.page)?;
     let clients = written.clients.map(own).transpose()?;
     let log = match written.log {
-        Some((fd, path)) => Some((own(fd)?, path)),
+        Some(log) => Some(logger::Brought {
+            file: own(log.file)?,
+            path: log.path,
+            standard: log.standard,
+        }),
         None => None,
     };
     let listener = match written.listener {
@@ -147,7 +183,13 @@ fn take(text: &str) -> io::Result<(Seat, Log)> {
         stuck: Duration::from_millis(written.stuck_ms),
         clients,
     };
-    Ok((seat, log))
+    Ok(Taken {
+        seat,
+        log,
+        log_level: written.log_level.parse().unwrap_or(LevelFilter::Info),
+        log_format: written.log_format.parse().unwrap_or_default(),
+        directory: written.directory,
+    })
 }
 
 fn millis(time: Duration) -> u64 {

@@ -185,7 +185,8 @@ impl Master {
         let running = self.running(birth.slot);
         let chores = running.definition.manners.prepare(birth.slot.slot)?;
         image.settle(chores.but_directory(), &running.credentials);
-        seated::write(seat, &self.page, &mut image)?;
+        let directory = running.definition.manners.directory.as_deref();
+        seated::write(seat, &self.page, directory, &mut image)?;
         self.start_image(birth, image, Ends::Link(link), row)
     }
 

@@ -170,7 +170,7 @@ impl Args {
         let notices = foreign
             .map(|running| match before.take() {
                 Some(socket) => Ok(Notices::handed(socket, &identity.notify_socket)),
-                None => Notices::bind(&identity.notify_socket, &running.credentials),
+                None => Notices::bind(&identity, &running.credentials),
             })
             .transpose()
             .map_err(|error| StartError::Control {

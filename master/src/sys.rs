@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MmapAdvise, madvise};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::{ForkResult, Pid};
 
 /// How many threads this process has.
@@ -59,8 +60,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) program: &'a CStr,
     /// Without the null pointer at the end.
     pub(crate) args: &'a [*const libc::c_char],
-    /// `NAME=value` with a zero at the end. Values that are ten zeros become the child's pid.
+    /// `NAME=value` with a zero at the end.
     pub(crate) env: &'a mut [Vec<u8>],
+    /// Which of them end in [`PID_DIGITS`] digits that are to become the child's pid.
+    pub(crate) pids: &'a [usize],
     pub(crate) directory: Option<&'a CStr>,
     /// They become 3, 4, 5 and so on.
     pub(crate) fds: &'a [RawFd],
@@ -68,6 +71,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) spare: Vec<RawFd>,
     pub(crate) stdio: [Option<RawFd>; 3],
     pub(crate) foreign: bool,
+    /// The signal that the child gets when this process is gone.
+    pub(crate) orphaned: Option<Signal>,
     pub(crate) mask: SigSet,
     /// What is done last, by system calls alone: giving up rights.
     pub(crate) chores: &'a dyn Fn() -> Result<(), (u16, Errno)>,
@@ -75,8 +80,19 @@ pub(crate) struct Plan<'a> {
     pub(crate) failed: &'a dyn Fn(u16, Errno),
 }
 
-/// What stands in a variable where the child's pid is to be.
-const PID_ROOM: &[u8] = b"=0000000000\0";
+/// Room for a pid: the digits of a 32-bit number.
+pub(crate) const PID_DIGITS: usize = 10;
+
+/// Signals that the master catches. execve(2) makes their dispositions the usual ones; but a child that is told to go as
+/// soon as it is there must not run the master's handler and go on.
+const CAUGHT: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// fork(2), and execve(2) in the child; returns in the parent. Works in a process with several threads: between the two
 /// calls the child makes system calls and writes to memory that it has, and no more (signal-safety(7)).
@@ -88,19 +104,12 @@ pub(crate) fn fork_exec(plan: &mut Plan<'_>) -> io::Result<Pid> {
         all
     };
     let args = with_end(&mut plan.args.iter().copied());
-    // Where the pid goes, by the variable's index and the place in it; found here, where time does not matter.
-    let pids: Vec<(usize, usize)> = plan
-        .env
-        .iter()
-        .enumerate()
-        .filter(|(_, variable)| variable.ends_with(PID_ROOM))
-        .map(|(index, variable)| (index, variable.len() - PID_ROOM.len() + 1))
-        .collect();
+    let parent = nix::unistd::getpid();
     let env = with_end(&mut plan.env.iter().map(|variable| variable.as_ptr().cast()));
     // SAFETY: the child calls nothing but `become_program`, which takes neither memory nor locks and never returns.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => become_program(plan, &args, &env, &pids),
+        ForkResult::Child => become_program(plan, &args, &env, parent),
     }
 }
 
@@ -109,9 +118,9 @@ fn become_program(
     plan: &mut Plan<'_>,
     args: &[*const libc::c_char],
     env: &[*const libc::c_char],
-    pids: &[(usize, usize)],
+    parent: Pid,
 ) -> ! {
-    let (step, errno) = match prepare(plan, pids) {
+    let (step, errno) = match prepare(plan, parent) {
         Ok(()) => {
             // SAFETY: all three are made of zero-terminated strings that live, the lists end with a null pointer.
             unsafe { libc::execve(plan.program.as_ptr(), args.as_ptr(), env.as_ptr()) };
@@ -130,18 +139,22 @@ fn become_program(
     unsafe { libc::_exit(code) }
 }
 
-fn prepare(plan: &mut Plan<'_>, pids: &[(usize, usize)]) -> Result<(), (u16, Errno)> {
+fn prepare(plan: &mut Plan<'_>, parent: Pid) -> Result<(), (u16, Errno)> {
     let pid = nix::unistd::getpid().as_raw().cast_unsigned();
-    for (index, at) in pids {
-        if let Some(room) = plan.env.get_mut(*index).and_then(|all| all.get_mut(*at..)) {
-            write_number(pid, room);
+    for index in plan.pids {
+        if let Some(variable) = plan.env.get_mut(*index) {
+            let at = variable.len().saturating_sub(PID_DIGITS + 1);
+            write_number(pid, &mut variable[at..]);
         }
     }
     if plan.foreign {
         // A group of its own: Ctrl-C is for the master, and what the program starts can be ended with it.
         nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
             .map_err(|errno| (DESCRIPTORS, errno))?;
-        for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU] {
+        for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU]
+            .into_iter()
+            .chain(CAUGHT)
+        {
             let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
             // SAFETY: a default disposition runs no code of ours.
             unsafe { sigaction(signal, &usual) }.map_err(|errno| (DESCRIPTORS, errno))?;
@@ -152,6 +165,13 @@ fn prepare(plan: &mut Plan<'_>, pids: &[(usize, usize)]) -> Result<(), (u16, Err
         nix::unistd::chdir(directory).map_err(|errno| (DIRECTORY, errno))?;
     }
     (plan.chores)()?;
+    if let Some(signal) = plan.orphaned {
+        // After the rights: giving them up ends it, prctl(2) PR_SET_PDEATHSIG.
+        nix::sys::prctl::set_pdeathsig(signal).map_err(|errno| (DESCRIPTORS, errno))?;
+        if nix::unistd::getppid() != parent {
+            return Err((DESCRIPTORS, Errno::ESRCH));
+        }
+    }
     plan.mask
         .thread_set_mask()
         .map_err(|errno| (DESCRIPTORS, errno))
@@ -218,6 +238,19 @@ pub(crate) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, as the call above has shown, and the caller has it from whoever executed this program, for it
     // alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes a descriptor that a program has sent us, whatever it is.
+pub(crate) fn discard(fd: RawFd) {
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // A socket that was told to linger would keep us waiting until its peer has taken everything (socket(7)). An error
+    // means that it is no socket.
+    let off = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    let _ = setsockopt(&fd, sockopt::Linger, &off);
 }
 
 /// A descriptor for a process that this one has forked and not yet reaped (`pidfd_open(2)`). Close-on-exec.

@@ -64,6 +64,12 @@ pub(super) fn run(args: impl Iterator<Item = OsString>) -> Result<Exit, UsageErr
             ));
         }
     };
+    if args.counts_requests() {
+        return Err(UsageError::new(
+            "--max-requests does not go with run: only the program knows what a request is. Choose --max-lifetime or \
+             --max-memory",
+        ));
+    }
     if group.address.is_none() {
         // Without an address the name is what tells one from another.
         args.name = format!("workhive run {}", group.name);
