@@ -7,6 +7,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use crate::Spawn;
 use crate::backoff::{ATTEMPTS, STABLE, random};
 use crate::clock::Span;
 use crate::error::StartError;
@@ -14,7 +15,7 @@ use crate::exec::describe_failure;
 use crate::foreign::kill_group;
 use crate::life::STOP;
 use crate::master::{Master, Order, Timer};
-use crate::slot::{Ending, Phase, ProcessId, SlotId, describe};
+use crate::slot::{Ending, Phase, Process, ProcessId, SlotId, describe};
 
 impl Master {
     /// A process drains by its own decision (it got SIGTERM from somebody, or has served its time): its slot is to be
@@ -111,7 +112,7 @@ impl Master {
         if left {
             how = format!("drained by its own decision and {how}");
         }
-        let ending = Ending::new(how, process.failure.take());
+        let ending = Ending::new(self.with_program(how, &process), process.failure.take());
         let place = self.place(at);
         let (pid, age) = (process.pid, process.age(now));
         let stopping = self.is_stopping();
@@ -157,6 +158,21 @@ impl Master {
             };
             self.refill(at, process.was_stable(now), end);
         }
+    }
+
+    /// How a process has ended; before it was ready and without a word, with the program that it executed. That another
+    /// file was put in its place shows in nothing else.
+    fn with_program(&self, how: String, process: &Process) -> String {
+        let definition = &self.groups[process.slot.group].definition;
+        let program = match &definition.command {
+            Some(command) => Path::new(&command.program),
+            None if definition.spawn == Spawn::Exec => &*self.invocation.program,
+            None => return how,
+        };
+        if process.ready.is_some() || process.failure.is_some() {
+            return how;
+        }
+        format!("{how} ({})", program.display())
     }
 
     /// A process that never ran any code of its own has left in the stats page why it could not.
@@ -257,8 +273,13 @@ impl Master {
         if let Some(process) = self.processes.get_mut(&id)
             && process.phase == Phase::Starting
         {
-            let limit = self.groups[process.slot.group].definition.boot_timeout;
-            process.failure = Some(format!("not ready within {}", Span(limit)));
+            let running = &self.groups[process.slot.group];
+            let limit = running.definition.boot_timeout;
+            let mut why = format!("not ready within {}", Span(limit));
+            if process.is_foreign() && running.notifies {
+                why.push_str(": it has not said READY=1 to NOTIFY_SOCKET, sd_notify(3)");
+            }
+            process.failure = Some(why);
             self.kill(id);
         }
     }

@@ -134,7 +134,7 @@ impl fmt::Display for StartError {
             Self::Threads(threads) => write!(
                 f,
                 "the program has {threads} threads, and only a single-threaded process can fork; start threads in \
-                 on_worker_start, not before the hive starts"
+                 on_worker_start, not before the hive starts, or use --spawn exec, in the foreground"
             ),
             Self::Boot {
                 group,
