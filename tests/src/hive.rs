@@ -31,6 +31,7 @@ pub struct Setup {
     asker: PathBuf,
     words: Vec<String>,
     options: Vec<String>,
+    command: Vec<String>,
     variable: String,
     directory: TempDir,
     user: Option<User>,
@@ -50,6 +51,7 @@ impl Setup {
             asker: PathBuf::from(path),
             words: Vec::new(),
             options: Vec::new(),
+            command: Vec::new(),
             variable: format!("{}-{number}", std::process::id()),
             directory: tempfile::tempdir().expect("a temporary directory"),
             user: None,
@@ -107,6 +109,12 @@ impl Setup {
         self
     }
 
+    /// A program and its arguments that go with `start`, behind `--` and everything else.
+    pub fn runs<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.command.extend(command.into_iter().map(Into::into));
+        self
+    }
+
     /// A path in the test's own directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -150,6 +158,9 @@ impl Setup {
             command.env_remove(VARIABLE);
         }
         command.arg("--pid-file").arg(self.pid_file());
+        if (verb == "start" || verb == "restart") && !self.command.is_empty() {
+            command.arg("--").args(&self.command);
+        }
         command
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`hive`] | a program under test: started, watched, stopped |
 //! | [`http`], [`text`], [`ws`] | clients |
+//! | [`foreign`] | programs that know nothing of workhive |
 //! | [`load`] | many clients at once, and what became of their requests |
 //! | [`swarm`] | WebSocket clients by the thousand |
 //! | [`boots`] | hives whose processes start, or do not, as they are told |
@@ -21,6 +22,7 @@
 
 pub mod books;
 pub mod boots;
+pub mod foreign;
 pub mod hive;
 pub mod http;
 pub mod load;
