@@ -12,7 +12,7 @@ use workhive_worker::{Program, Seat};
 
 use crate::credentials::Credentials;
 use crate::manners::Chores;
-use crate::{logger, sys};
+use crate::{logger, sys, title};
 
 /// All that a new process takes with it out of the master's code. Made before the fork; the master drops its copy.
 #[derive(Debug)]
@@ -109,7 +109,8 @@ fn settle(seat: &Seat, chores: &Chores, credentials: &Credentials) -> io::Result
 /// Those that every process has to do for itself, executed or not.
 fn settle_here(seat: &Seat) -> io::Result<()> {
     // The log says who speaks, from the first line on.
-    logger::set_place(&seat.place.to_string());
+    let place = seat.place.to_string();
+    logger::set_place(&place);
     log_panics();
     // Signals. Ctrl-C and a hang-up reach the whole foreground group: the master coordinates, the others ignore them.
     // The same for what `pkill -USR1 name` sends to everybody.
@@ -130,6 +131,9 @@ fn settle_here(seat: &Seat) -> io::Result<()> {
     if let Ok(name) = CString::new(comm(&seat.place.group, seat.place.slot)) {
         nix::sys::prctl::set_name(&name)?;
     }
+    // And the title that ps shows otherwise.
+    title::process(&place);
+    workhive_worker::on_drain(title::draining);
     Ok(())
 }
 

@@ -649,6 +649,7 @@ mod sys;
 mod table;
 mod takeover;
 mod timers;
+mod title;
 mod view;
 mod wake;
 mod watch;

@@ -13,7 +13,7 @@ use crate::protocol::{ListenerStatus, Reply, Request, Status, WorkerStatus};
 use crate::recycle::memory;
 use crate::slot::{Phase, ProcessId, Slot, SlotId, processes};
 use crate::watch::monotonic_ms;
-use crate::{logger, pages, table};
+use crate::{logger, pages, table, title};
 
 impl Master {
     /// Clients wait at the control socket.
@@ -73,6 +73,7 @@ impl Master {
             Span(self.started.elapsed())
         );
         self.tell_ready();
+        title::master();
         if let Some(word) = self.word.take() {
             let log = logger::path().unwrap_or_default();
             let text = format!("started, pid {}, log {}", std::process::id(), log.display());

@@ -22,7 +22,7 @@ use crate::pidfile::holder;
 use crate::protocol::{Reply, Request, Status};
 use crate::{
     Cli, Exit, Group, UsageError, child, config, count, exec, group, logger, manners, router,
-    seated, sys,
+    seated, sys, title,
 };
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
@@ -172,6 +172,7 @@ impl Args {
         };
         logger::adopt(taken.log_level, taken.log_format, taken.log);
         exec::forget_variables();
+        title::begin(&self.name);
         let seat = taken.seat;
         let name = &seat.place.group;
         if *name == router::NAME {

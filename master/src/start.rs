@@ -22,7 +22,7 @@ use crate::pidfile::{PidFile, Taken};
 use crate::router::Routing;
 use crate::run::{complain, say};
 use crate::slot::Running;
-use crate::{Exit, Group, child, exec, logger, manners, resources, sys};
+use crate::{Exit, Group, child, exec, logger, manners, resources, sys, title};
 
 impl Args {
     pub(crate) fn start(&self, identity: Identity, groups: Vec<Group>, handed: Handed) -> Exit {
@@ -180,6 +180,7 @@ impl Args {
         let invocation =
             Invocation::own().map_err(StartError::system("find out how it was started"))?;
         resources::look(&running);
+        title::begin(&self.name);
         let notifier = Notifier::from_env();
         exec::forget_variables();
         Ok(Setup {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU8;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MmapAdvise, madvise};
@@ -335,6 +336,85 @@ pub(crate) fn close_rest_on_exec() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What prctl(2) takes for `PR_SET_MM_MAP`: where the parts of a program are in its memory (`struct prctl_mm_map` of
+/// linux/prctl.h).
+#[repr(C)]
+struct MemoryMap {
+    start_code: u64,
+    end_code: u64,
+    start_data: u64,
+    end_data: u64,
+    start_brk: u64,
+    brk: u64,
+    start_stack: u64,
+    arg_start: u64,
+    arg_end: u64,
+    env_start: u64,
+    env_end: u64,
+    auxv: *const u64,
+    auxv_size: u32,
+    exe_fd: u32,
+}
+
+/// Makes the kernel show these bytes as the arguments of this process. They are to be memory that is no file's, such as
+/// the allocator's. Refused when there is a second thread, which could move the end of the heap meanwhile.
+pub(crate) fn show_arguments(area: &'static [AtomicU8]) -> io::Result<()> {
+    let threads = threads()?;
+    if threads > 1 {
+        return Err(io::Error::other(format!(
+            "the process has {threads} threads"
+        )));
+    }
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // Fields are numbered from 1 in proc(5); behind the name, which may hold anything, comes the third.
+    let fields: Vec<&str> = match stat.rsplit_once(") ") {
+        Some((_, rest)) => rest.split_ascii_whitespace().collect(),
+        None => Vec::new(),
+    };
+    let field = |number: usize| {
+        let text = fields.get(number - 3);
+        text.and_then(|text| text.parse::<u64>().ok())
+            .ok_or_else(|| io::Error::other(format!("/proc/self/stat has no field {number}")))
+    };
+    // SAFETY: with an address that it cannot set, the call only tells where the heap ends (brk(2)).
+    let brk = unsafe { libc::syscall(libc::SYS_brk, 0) };
+    let range = area.as_ptr_range();
+    let map = MemoryMap {
+        start_code: field(26)?,
+        end_code: field(27)?,
+        start_data: field(45)?,
+        end_data: field(46)?,
+        start_brk: field(47)?,
+        brk: brk.cast_unsigned(),
+        start_stack: field(28)?,
+        arg_start: range.start.addr() as u64,
+        arg_end: range.end.addr() as u64,
+        env_start: field(50)?,
+        env_end: field(51)?,
+        // These stay as they are.
+        auxv: std::ptr::null(),
+        auxv_size: 0,
+        exe_fd: u32::MAX,
+    };
+    // SAFETY: the map is as the kernel wants it, of the size that is told. All in it but the arguments is what the kernel
+    // has said of this process, which has no other thread to change it; the arguments are memory that is never freed. The
+    // kernel only reads there, on behalf of whoever looks at /proc/PID/cmdline.
+    let done = unsafe {
+        libc::prctl(
+            libc::PR_SET_MM,
+            libc::c_ulong::from(libc::PR_SET_MM_MAP.cast_unsigned()),
+            &raw const map,
+            size_of::<MemoryMap>(),
+            libc::c_ulong::from(0_u32),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Takes variables out of this process's environment. Refused when it has a second thread, which could be reading there.

@@ -1,6 +1,7 @@
 //! Finish what is in hand, take nothing new.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use workhive_ipc::SlotState;
@@ -18,6 +19,18 @@ const LOOK_AGAIN_MS: u64 = 50;
 
 /// Over how long goodbyes are spread that should come at once.
 const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// What wants to know when this process begins to drain.
+static NOTICE: OnceLock<fn()> = OnceLock::new();
+
+/// Calls `notice` in this process when it begins to drain; the first one that is given counts.
+///
+/// ```
+/// workhive_worker::on_drain(|| eprintln!("nothing new from now on"));
+/// ```
+pub fn on_drain(notice: fn()) {
+    NOTICE.get_or_init(|| notice);
+}
 
 /// A drain that has begun.
 #[derive(Debug)]
@@ -72,6 +85,9 @@ pub(crate) fn start(window: Duration, begin: &mut dyn FnMut(Key)) {
             none => {
                 *none = Some(drain);
                 core.row.set_state(SlotState::Draining);
+                if let Some(notice) = NOTICE.get() {
+                    notice();
+                }
                 Some(true)
             }
         }

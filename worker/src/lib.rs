@@ -43,6 +43,7 @@ pub use address::{Address, AddressError};
 pub use bind::{bind, probe};
 pub use conn::Conn;
 pub use definition::Definition;
+pub use drain::on_drain;
 pub use entry::{CloseReason, Peer};
 pub use error::{
     BlockingError, ConnectionError, Error, ListenError, Result, RouteError, SendError,
