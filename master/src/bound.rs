@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -54,6 +54,13 @@ impl Bound {
             file: None,
             ours,
         }
+    }
+
+    /// Makes accept(2) wait, as programs that know nothing of us expect. Only for a socket that nobody has yet: the flag
+    /// is that of all who have it, and one that does not want to wait must not be made to.
+    pub(crate) fn make_wait(self) -> io::Result<Self> {
+        fcntl(&self.socket, FcntlArg::F_SETFL(OFlag::empty()))?;
+        Ok(self)
     }
 
     /// True if its file, if it has one, is for the hive to remove.

@@ -224,14 +224,6 @@ impl Master {
         let mut image = Image::new(&invocation)?;
         let mut names = Vec::new();
         for inherited in running.listeners.all_for_slot(at.slot)? {
-            // A program that waits in accept(2) would otherwise find that it does not wait. But what one process sets
-            // holds for all that have the socket, and one that does not want to wait must not be made to.
-            let is_used = self.processes.values().any(|process| {
-                process.slot.group == at.group && (inherited.shared || process.slot.slot == at.slot)
-            });
-            if !is_used {
-                fcntl(&inherited.socket, FcntlArg::F_SETFL(OFlag::empty()))?;
-            }
             names.push(running.definition.name.clone());
             image.give(inherited.socket);
         }

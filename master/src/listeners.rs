@@ -16,6 +16,8 @@ pub(crate) struct GroupListeners {
     sockets: Vec<Bound>,
     reuse_port: bool,
     shared: bool,
+    /// They are for programs that expect accept(2) to wait.
+    wait: bool,
     /// Those at the further addresses of a program that knows nothing of workhive.
     more: Vec<GroupListeners>,
 }
@@ -50,10 +52,24 @@ impl GroupListeners {
                 );
             }
         }
+        let wait = group.command.is_some();
+        // Those of a service manager are new; those of an old master are in use.
+        let is_new = handed.estate.is_none();
+        let claimed: io::Result<Vec<_>> = claimed
+            .into_iter()
+            .map(|bound| {
+                if wait && is_new {
+                    bound.make_wait()
+                } else {
+                    Ok(bound)
+                }
+            })
+            .collect();
+        let claimed = claimed.map_err(StartError::system("use a socket that was handed over"))?;
         let sockets = if reuse_port {
-            bind_each(address, group.count, group.backlog, claimed)
+            bind_each(address, group.count, group.backlog, wait, claimed)
         } else if claimed.is_empty() {
-            Bound::new(address, false, group.backlog).map(|bound| vec![bound])
+            bind_one(address, false, group.backlog, wait).map(|bound| vec![bound])
         } else {
             Ok(claimed)
         };
@@ -62,6 +78,7 @@ impl GroupListeners {
                 sockets,
                 reuse_port,
                 shared: !reuse_port && group.count > 1,
+                wait,
                 more: Vec::new(),
             }),
             Err(error) => Err(StartError::Listen {
@@ -97,7 +114,7 @@ impl GroupListeners {
         }
         let mut more = Vec::new();
         for _ in self.sockets.len()..usize::from(count) {
-            more.push(Bound::new(&address, true, backlog)?);
+            more.push(bind_one(&address, true, backlog, self.wait)?);
         }
         self.sockets.extend(more);
         Ok(())
@@ -170,11 +187,17 @@ impl GroupListeners {
     }
 }
 
+fn bind_one(address: &Address, reuse_port: bool, backlog: u32, wait: bool) -> io::Result<Bound> {
+    let bound = Bound::new(address, reuse_port, backlog)?;
+    if wait { bound.make_wait() } else { Ok(bound) }
+}
+
 /// A socket for each slot; those that were claimed come first, however many they are.
 fn bind_each(
     address: &Address,
     count: u16,
     backlog: u32,
+    wait: bool,
     claimed: Vec<Bound>,
 ) -> io::Result<Vec<Bound>> {
     let mut sockets = claimed;
@@ -187,7 +210,7 @@ fn bind_each(
             .first()
             .map_or(address, |first| &first.address)
             .clone();
-        sockets.push(Bound::new(&address, true, backlog)?);
+        sockets.push(bind_one(&address, true, backlog, wait)?);
     }
     Ok(sockets)
 }
