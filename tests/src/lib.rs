@@ -11,6 +11,7 @@
 //! | [`boots`] | hives whose processes start, or do not, as they are told |
 //! | [`books`], [`users`] | what was pushed to many, and what became of it |
 //! | [`proc`] | what `/proc` tells about processes |
+//! | [`program_file`] | a program file that changes while the program runs |
 //! | [`push`] | a push server, and its clients |
 //! | [`routes`] | hives that route, and the clients that tell them what to do |
 //! | [`obeys`] | hives whose processes do as they are told |
@@ -30,6 +31,7 @@ pub mod log;
 pub mod obeys;
 pub mod ports;
 pub mod proc;
+pub mod program_file;
 pub mod push;
 pub mod routes;
 pub mod sockets;

@@ -1,8 +1,11 @@
 //! A program that is broken by now: a reload fails and says so, and the processes that work stay and serve.
 
+use nix::sys::signal::Signal;
 use workhive_tests::boots::Boots;
-use workhive_tests::program;
+use workhive_tests::program_file::ProgramFile;
+use workhive_tests::text::TextClient;
 use workhive_tests::witnesses::Witnesses;
+use workhive_tests::{Port, Setup, proc, program};
 
 #[track_caller]
 fn reload_fails(boots: &Boots, word: &str) {
@@ -105,4 +108,55 @@ fn clients_notice_nothing_of_reloads_that_fail() {
         // Each reload has tried once, and not again and again.
         assert_eq!(boots.attempts(), 2 + FAILURES.len());
     }
+}
+
+#[test]
+fn in_exec_mode_a_program_file_that_is_broken_replaces_nothing_until_it_is_mended() {
+    let file = ProgramFile::new(program!("obeys"));
+    let port = Port::reserve().to_string();
+    let options = ["--text", &port, "--count", "2", "--spawn", "exec"];
+    let setup = Setup::new(file.as_str()).asked_by(program!("obeys"));
+    let mut hive = setup.options(options).start();
+    hive.expect("the reload failed");
+    hive.expect("before it was ready");
+    let before = hive.slots();
+    for (content, word) in [
+        ("#!/bin/sh\nexit 7\n", "exited with code 7"),
+        ("#!/bin/sh\nkill -9 $$\n", "SIGKILL"),
+        ("this is no program\n", "cannot execute"),
+    ] {
+        file.replace(content);
+        let failed = hive.verb::<&str>("reload", &[]);
+        assert_eq!(failed.code, Some(1), "{failed:?}");
+        for word in [word, "the old processes stay"] {
+            assert!(failed.stderr.contains(word), "{word}: {failed:?}");
+        }
+        assert_eq!(hive.slots(), before);
+    }
+    file.restore();
+    let reloaded = hive.verb::<&str>("reload", &[]);
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    assert!(hive.slots().iter().all(|pid| !before.contains(pid)));
+}
+
+#[test]
+fn in_exec_mode_a_process_that_dies_while_its_program_is_gone_comes_back_with_it() {
+    let file = ProgramFile::new(program!("obeys"));
+    let port = Port::reserve();
+    let at = port.to_string();
+    let options = ["--text", &at, "--count", "2", "--spawn", "exec"];
+    let setup = Setup::new(file.as_str()).asked_by(program!("obeys"));
+    let hive = setup.options(options).start();
+    std::fs::remove_file(file.path()).expect("a file");
+    let (mark, victim) = (hive.mark(), hive.slots()[1]);
+    proc::signal(victim, Signal::SIGKILL);
+    hive.wait_for_line_after(mark, "failure 2 in a row");
+    // Its sibling serves.
+    assert!(
+        TextClient::connect(port.addr())
+            .ask("who")
+            .starts_with("0 0 ")
+    );
+    file.restore();
+    hive.wait_for_line_after(mark, "slot=1 ready");
 }

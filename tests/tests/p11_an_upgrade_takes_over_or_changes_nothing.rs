@@ -1,56 +1,23 @@
-//! P11: the program as it is now takes over from the one that runs, with all that is open; or nothing changes.
+//! The program as it is now takes over from the one that runs, with all that is open; or nothing changes.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use workhive_tests::books::{Fate, Sender};
 use workhive_tests::http::HttpClient;
 use workhive_tests::load::{Habit, Load};
+use workhive_tests::program_file::ProgramFile;
 use workhive_tests::push::PushSetup;
 use workhive_tests::routes::Routes;
 use workhive_tests::users::Users;
 use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
 
-/// Changes the program file, as an installation does: the old one stays what it is for those that run it.
-fn replace(program: &Path, content: &str) {
-    // By a process of its own: a file that this one has open for writing, a moment ago, another thread's child may still
-    // have open, and then it cannot be executed (execve(2), ETXTBSY).
-    let mut shell = Command::new("sh")
-        .arg("-c")
-        .arg("cat > new && chmod +x new && mv new workhive")
-        .current_dir(program.parent().expect("its folder"))
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("a shell");
-    let mut input = shell.stdin.take().expect("its input");
-    input.write_all(content.as_bytes()).expect("it reads");
-    drop(input);
-    assert!(shell.wait().expect("its end").success());
-}
-
-/// Puts the true program where it was.
-fn restore(program: &Path) {
-    let link = program.with_extension("link");
-    symlink(program!("workhive-under-test"), &link).expect("a link");
-    fs::rename(&link, program).expect("the program");
-}
-
 /// An echo server whose program file is the test's own.
-fn echo(options: &[&str]) -> (Hive, Port, PathBuf) {
+fn echo(options: &[&str]) -> (Hive, Port, ProgramFile) {
     let port = Port::reserve();
-    let folder = tempfile::tempdir().expect("a folder").keep();
-    let program = folder.join("workhive");
-    restore(&program);
-    let setup = Setup::echo(
-        program.to_str().expect("a plain path"),
-        format!("http://{port}"),
-    );
+    let program = ProgramFile::new(program!("workhive-under-test"));
+    let setup = Setup::echo(program.as_str(), format!("http://{port}"));
     let setup = setup.asked_by(program!("workhive-under-test"));
     (
         setup.options(options.iter().copied()).start(),
@@ -59,12 +26,8 @@ fn echo(options: &[&str]) -> (Hive, Port, PathBuf) {
     )
 }
 
-fn forget(program: &Path) {
-    fs::remove_dir_all(program.parent().expect("its folder")).expect("no folder any more");
-}
-
 fn upgraded_three_times_under_load(options: &[&str]) {
-    let (mut hive, port, program) = echo(options);
+    let (mut hive, port, _program) = echo(options);
     let habits = [Habit::Fresh, Habit::Hasty, Habit::KeepAlive, Habit::Upload];
     let load = Load::new(port.addr(), 32, &habits);
     load.serve(64);
@@ -88,7 +51,6 @@ fn upgraded_three_times_under_load(options: &[&str]) {
     let tally = load.finish();
     assert_eq!(tally.failed(), 0, "{options:?}: {tally:?}");
     hive.stop();
-    forget(&program);
 }
 
 #[test]
@@ -108,7 +70,7 @@ fn three_upgrades_under_32_clients_lose_nothing_in_exec_mode() {
 
 #[test]
 fn sigusr2_does_the_same_for_one_process_alone() {
-    let (mut hive, port, program) = echo(&["--drain", "2"]);
+    let (mut hive, port, _program) = echo(&["--drain", "2"]);
     let old = hive.pid();
     hive.signal(Signal::SIGUSR2);
     let heir = hive.meet_heir();
@@ -117,14 +79,13 @@ fn sigusr2_does_the_same_for_one_process_alone() {
     hive.wait_for_line(&format!("took over from pid {old}"));
     hive.stop();
     assert!(!hive.setup().pid_file().exists());
-    forget(&program);
 }
 
 /// The upgrade fails for this reason, and everything is as before.
 fn fails(content: &str, options: &[&str], reason: &str) {
     let (mut hive, port, program) = echo(options);
     let before = (hive.setup().daemon(), hive.slots());
-    replace(&program, content);
+    program.replace(content);
     let failed = hive.verb("upgrade", &[] as &[&str]);
     assert_eq!(failed.code, Some(1), "{failed:?}");
     assert!(
@@ -134,7 +95,7 @@ fn fails(content: &str, options: &[&str], reason: &str) {
     hive.expect("the upgrade failed");
     hive.expect(reason);
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
-    restore(&program);
+    program.restore();
     assert_eq!((hive.setup().daemon(), hive.slots()), before);
     // And it works when the program does.
     let done = hive.verb("upgrade", &[] as &[&str]);
@@ -142,7 +103,6 @@ fn fails(content: &str, options: &[&str], reason: &str) {
     hive.meet_heir();
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
     hive.stop();
-    forget(&program);
 }
 
 #[test]
@@ -178,24 +138,11 @@ fn a_new_program_that_never_becomes_ready_is_ended() {
     );
 }
 
-/// A program file that waits for a line in a pipe before it goes on.
-fn waits_for(program: &Path) -> PathBuf {
-    let go = program.with_extension("go");
-    mkfifo(&go, Mode::S_IRWXU).expect("a pipe");
-    let script = format!(
-        "#!/bin/sh\nread line < {}\nexec {} \"$@\"\n",
-        go.display(),
-        program!("workhive-under-test")
-    );
-    replace(program, &script);
-    go
-}
-
 #[test]
 fn the_new_master_takes_over_when_the_old_one_is_killed_midway() {
     let (mut hive, port, program) = echo(&["--count", "2", "--drain", "1"]);
     let old = hive.pid();
-    let go = waits_for(&program);
+    let go = program.wait();
     hive.signal(Signal::SIGUSR2);
     hive.wait_for_line("upgrade: started");
     hive.signal(Signal::SIGKILL);
@@ -208,24 +155,22 @@ fn the_new_master_takes_over_when_the_old_one_is_killed_midway() {
     assert!(proc::is_alive(heir));
     hive.stop();
     assert!(!hive.setup().pid_file().exists());
-    forget(&program);
 }
 
 #[test]
 fn a_stop_in_the_middle_ends_both() {
     let (mut hive, _port, program) = echo(&["--count", "2"]);
-    waits_for(&program);
+    program.wait();
     hive.signal(Signal::SIGUSR2);
     hive.wait_for_line("upgrade: started");
     assert!(hive.stop().success());
     hive.expect("the upgrade failed");
-    forget(&program);
 }
 
 #[test]
 fn an_upgrade_during_an_upgrade_comes_after_it() {
     let (mut hive, port, program) = echo(&["--count", "2", "--drain", "1"]);
-    let go = waits_for(&program);
+    let go = program.wait();
     let first = hive.verb_later("upgrade", &[] as &[&str]);
     hive.wait_for_line("upgrade: started");
     let mark = hive.mark();
@@ -241,7 +186,6 @@ fn an_upgrade_during_an_upgrade_comes_after_it() {
     hive.meet_heir();
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
     hive.stop();
-    forget(&program);
 }
 
 #[test]
