@@ -1,6 +1,8 @@
 //! What the kernel has at a port.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 
 use crate::{Port, proc, sys};
@@ -59,10 +61,12 @@ pub fn hold_handshakes(pid: u32, port: &Port) -> usize {
 /// the tenth the inode (`proc_net_tcp(5)`).
 fn rows(port: &Port, state: &str) -> Vec<Vec<String>> {
     let wanted = format!(":{:04X}", port.number());
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of sockets");
-    let rows = table
-        .lines()
-        .map(|line| line.split_ascii_whitespace().map(str::to_owned).collect());
-    rows.filter(|row: &Vec<String>| row.len() > 9 && row[3] == state && row[1].ends_with(&wanted))
+    let table = BufReader::new(File::open("/proc/net/tcp").expect("a table of sockets"));
+    let rows = table.lines().map_while(Result::ok).skip(1);
+    let rows = rows.map(|line| line.split_ascii_whitespace().map(str::to_owned).collect());
+    rows.filter(|row: &Vec<String>| row.len() > 9)
+        // Those that listen come first. Behind them are all connections of this machine, which may be many.
+        .take_while(|row| state != LISTEN || row[3] == LISTEN)
+        .filter(|row| row[3] == state && row[1].ends_with(&wanted))
         .collect()
 }
