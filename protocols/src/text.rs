@@ -13,6 +13,9 @@ use crate::{Answer, EncodeError, Event, Message, NoOpening, Protocol, ProtocolEr
 /// a payload with a line feed of its own is refused, because the peer would read two messages. A payload that ends
 /// with CR loses it at the peer: this protocol cannot express it.
 ///
+/// Only the line feed says that a line is whole. What a peer has sent without one when it closes its side is the beginning
+/// of a message, and never becomes one: whether its end was lost on the way cannot be told.
+///
 /// In callbacks a line is a [`Message`], and whatever converts to one can be sent; the section "State" of the guide,
 /// the front page of the crate workhive, has a chat of lines.
 ///
