@@ -224,7 +224,8 @@ impl Master {
         let mut image = Image::new(&invocation)?;
         let mut names = Vec::new();
         for inherited in running.listeners.all_for_slot(at.slot)? {
-            names.push(running.definition.name.clone());
+            // A colon would end the name, sd_listen_fds_with_names(3).
+            names.push(running.definition.name.replace(':', "_"));
             image.give(inherited.socket);
         }
         image.set("LISTEN_FDS", names.len().to_string());

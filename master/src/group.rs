@@ -72,8 +72,8 @@ pub enum Spawn {
     #[default]
     Fork,
     /// By fork(2) and execve(2): the program is started anew with the same arguments and finds its place by itself, in
-    /// [`run_all`](crate::run_all). What it does before that is done in every process. A reload runs the program file as
-    /// it is then.
+    /// [`run_all`](crate::run_all). What it does before that is done in every process, as the user that the process runs
+    /// as. A reload runs the program file as it is then. A program with several threads can do it too.
     Exec,
 }
 

@@ -555,6 +555,27 @@
 //! failed. `stop -g` and SIGTERM drain in the same way; `stop` and Ctrl+C do not wait. A process that dies is replaced
 //! at once, or after a growing pause if it had not been up for a second. If the master dies, its processes drain.
 //!
+//! # Copies, or the program anew
+//!
+//! A process is a copy of the master, made by fork(2): it is there within a millisecond and shares the memory of all that
+//! was loaded before [`run_all`]. But only a program with one thread can do that, and a reload gives copies of the program
+//! that was started. With [`Spawn::Exec`], or `--spawn exec`, each process is the program file executed anew, with the
+//! same arguments: `main` runs in every process, up to `run_all`, which finds that this process has a place in a hive and
+//! takes it. So a reload runs the file as it is then; one that is broken fails the reload, and the old processes stay.
+//!
+//! ```no_run
+//! use workhive::{Group, Spawn, Text, Worker};
+//!
+//! fn main() -> workhive::Exit {
+//!     // In every process, and with its rights: what only root may read is out of reach here if there is a `user`.
+//!     let greeting = std::env::var("GREETING").unwrap_or_else(|_| "hello".to_owned());
+//!     let group: Group = Worker::<Text>::new("127.0.0.1:5678")
+//!         .on_message(move |conn, _line| conn.send(&*greeting))
+//!         .into();
+//!     workhive::run_all([group.spawn(Spawn::Exec)])
+//! }
+//! ```
+//!
 //! # Reload and state
 //!
 //! The state of a process is not handed to its replacement. While the old process drains, its connections stay there
@@ -582,7 +603,7 @@
 //! }
 //! ```
 //!
-//! A new version of the program needs `restart` then.
+//! A new version of the program needs `upgrade` then.
 
 #![deny(unsafe_code)]
 

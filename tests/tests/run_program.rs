@@ -72,6 +72,33 @@ fn node_serves_survives_a_kill_and_loses_nothing_by_a_reload() {
 }
 
 #[test]
+fn the_example_of_the_readme_works_as_it_is_written() {
+    let Some(node) = tools::find("node") else {
+        return;
+    };
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    let readme = readme.expect("a file");
+    let (_, section) = readme.split_once("## Any program").expect("a section");
+    let (_, example) = section.split_once("```js\n").expect("an example");
+    let (example, _) = example.split_once("```").expect("its end");
+    let port = Port::reserve();
+    let setup = run(WORKHIVE, &["--count", "3", "--name", "web"])
+        .options(["--listen", &format!("tcp://{port}")])
+        .runs([node.display().to_string(), "server.js".to_owned()]);
+    fs::write(setup.path("server.js"), example).expect("a file");
+    let mut hive = setup.start();
+    for (slot, pid) in hive.slots().into_iter().enumerate() {
+        hive.wait_for_line(&format!(" INFO web[{slot}] {pid} up, pid {pid}"));
+    }
+    let response = HttpClient::connect(port.addr()).get("/");
+    let slot = response.text().trim().strip_prefix("hello from process ");
+    assert!(slot.is_some_and(|slot| ["0", "1", "2"].contains(&slot)));
+    assert_eq!(hive.verb::<&str>("reload", &[]).code, Some(0));
+    hive.signal(Signal::SIGTERM);
+    assert!(hive.wait().success());
+}
+
+#[test]
 fn python_serves_survives_a_kill_and_loses_nothing_by_a_reload() {
     let Some(python) = tools::find("python3") else {
         return;
