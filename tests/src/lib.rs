@@ -3,7 +3,8 @@
 //!
 //! | module | has |
 //! |---|---|
-//! | [`hive`] | a program under test: started, watched, stopped |
+//! | [`setup`], [`hive`] | a program under test: started, watched, stopped |
+//! | [`running`] | other commands |
 //! | [`http`], [`text`], [`ws`] | clients |
 //! | [`foreign`] | programs that know nothing of workhive |
 //! | [`load`] | many clients at once, and what became of their requests |
@@ -34,6 +35,8 @@ pub mod proc;
 pub mod program_file;
 pub mod push;
 pub mod routes;
+pub mod running;
+pub mod setup;
 pub mod sockets;
 pub mod swarm;
 mod sys;
@@ -44,8 +47,10 @@ pub mod wait;
 pub mod witnesses;
 pub mod ws;
 
-pub use hive::{Finished, Hive, Running, Setup};
+pub use hive::Hive;
 pub use ports::Port;
+pub use running::{Finished, Running};
+pub use setup::Setup;
 pub use wait::{DEADLINE, eventually};
 
 /// The path of a program that cargo has built for the tests of this package.
