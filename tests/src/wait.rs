@@ -1,5 +1,6 @@
 //! Waiting for a condition.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for anything before it fails. Far longer than anything takes: a test must not fail because
@@ -30,5 +31,16 @@ pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option
             return None;
         }
         std::thread::sleep(INTERVAL);
+    }
+}
+
+/// Raises a flag when it is dropped, also by a panic: scoped threads that wait for the flag would be waited for otherwise,
+/// for ever.
+#[derive(Debug)]
+pub struct Raise<'f>(pub &'f AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,7 @@ fn wait_for_the_end(hive: &Hive) {
 
 #[test]
 fn idle_workers_end_at_once_and_the_port_is_free() {
-    for options in [&[][..], &["--reuse-port"]] {
+    for options in [&[][..], &["--reuse-port"], &["--spawn", "exec"]] {
         let port = Port::reserve();
         let mut hive = echo("http", &port, options).start();
         let workers = hive.workers();

@@ -67,10 +67,21 @@ fn as_process_1_of_a_container_it_reaps_orphans_and_stops_on_sigterm() {
 
 #[test]
 fn grandchildren_whose_parents_have_died_are_reaped_and_are_nobodys_replacement() {
+    strangers_are_reaped("fork");
+}
+
+#[test]
+fn in_exec_mode_grandchildren_whose_parents_have_died_are_reaped_too() {
+    strangers_are_reaped("exec");
+}
+
+fn strangers_are_reaped(spawn: &str) {
     let port = Port::reserve();
     let at = port.to_string();
     let program = [program!("obeys")];
-    let options = ["--count", "2", "--drain", "1", "--text", &at];
+    let options = [
+        "--count", "2", "--drain", "1", "--spawn", spawn, "--text", &at,
+    ];
     let Some((mut hive, master)) = start(&program, &options) else {
         return;
     };

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::sys::signal::Signal;
 use workhive_tests::text::TextClient;
+use workhive_tests::wait::Raise;
 use workhive_tests::{Port, Setup, eventually, proc, program, tools};
 
 const ROTATIONS: usize = 6;
@@ -70,18 +71,19 @@ impl Daemon {
 fn no_line_is_lost(options: &[&str]) {
     let daemon = Daemon::start(options);
     let written: [AtomicUsize; CLIENTS] = std::array::from_fn(|_| AtomicUsize::new(0));
-    let done = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for (client, written) in written.iter().enumerate() {
             let (daemon, done) = (&daemon, &done);
             scope.spawn(move || {
-                while done.load(Ordering::Relaxed) == 0 {
+                while !done.load(Ordering::Relaxed) {
                     let number = written.load(Ordering::Relaxed);
                     daemon.log(&format!("token-{client}-{number}."));
                     written.store(number + 1, Ordering::Relaxed);
                 }
             });
         }
+        let _end = Raise(&done);
         let total = || {
             written
                 .iter()
@@ -95,7 +97,6 @@ fn no_line_is_lost(options: &[&str]) {
         }
         let goal = total() + 100;
         eventually("lines are written", || (total() >= goal).then_some(()));
-        done.store(1, Ordering::Relaxed);
     });
     daemon.stop();
     let lines = daemon.lines(ROTATIONS);
