@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -28,7 +30,18 @@ impl Replaceable {
     /// Puts another file in its place, in one step.
     fn replace(&self, content: &[u8], mode: u32) {
         let new = self.path.with_extension("new");
-        fs::write(&new, content).expect("room for a file");
+        // Not by this process: a child that another test forks meanwhile has every descriptor of ours for a moment, and
+        // as long as one is open for writing, the file cannot be executed (ETXTBSY, execve(2)).
+        let mut writer = Command::new("/bin/sh")
+            .args(["-c", "cat > \"$0\""])
+            .arg(&new)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut pipe = writer.stdin.take().expect("a pipe");
+        pipe.write_all(content).expect("a reader");
+        drop(pipe);
+        assert!(writer.wait().expect("its end").success());
         fs::set_permissions(&new, PermissionsExt::from_mode(mode)).expect("a file");
         fs::rename(&new, &self.path).expect("a directory");
     }
