@@ -18,6 +18,7 @@ mod load;
 mod master_log;
 mod process;
 mod push;
+mod reload;
 mod report;
 mod respawn;
 mod resync;
@@ -42,6 +43,7 @@ use crate::broadcast::Broadcast;
 use crate::duel::Duel;
 use crate::error::BenchError;
 use crate::push::Push;
+use crate::reload::{Reload, Servers};
 use crate::respawn::Respawn;
 use crate::resync::RouterRestart;
 
@@ -85,6 +87,9 @@ fn bench(name: &str, arguments: &ArgMatches) -> Result<(), BenchError> {
     }
     if name == "router-restart" {
         return router_restart_of(arguments).run();
+    }
+    if name == "reload" {
+        return reload_of(arguments).run();
     }
     let connections = *number(arguments, "connections");
     match name {
@@ -200,6 +205,26 @@ fn router_restart_of(arguments: &ArgMatches) -> RouterRestart {
     }
 }
 
+fn reload_of(arguments: &ArgMatches) -> Reload {
+    let milliseconds = |name| Duration::from_millis(*number(arguments, name));
+    Reload {
+        reloads: *number(arguments, "reloads"),
+        pace: milliseconds("pace"),
+        count: *number(arguments, "count"),
+        drain: milliseconds("drain"),
+        churning: *number(arguments, "churning"),
+        rest: milliseconds("rest"),
+        keeping: *number(arguments, "keep-alive"),
+        think: milliseconds("think"),
+        chatting: *number(arguments, "websockets"),
+        servers: match number::<String>(arguments, "servers").as_str() {
+            "workhive" => Servers::Workhive,
+            "nginx" => Servers::Nginx,
+            _ => Servers::Both,
+        },
+    }
+}
+
 /// What all servers do first: go to their core, and end with the bench even if that is killed.
 fn prepare(arguments: &ArgMatches) -> Result<(), BenchError> {
     if let Some(&core) = arguments.get_one::<usize>("core") {
@@ -293,6 +318,7 @@ fn command() -> Command {
             push_command(),
             broadcast_command(),
             router_restart_command(),
+            reload_command(),
         ])
         .subcommand(Command::new("route").about("What the router's core costs, without sockets"))
         .subcommands([
@@ -382,6 +408,33 @@ fn router_restart_command() -> Command {
             counter("uids", "N", "1000000", "User ids of all workers together"),
             counter("count", "N", "2", "Worker processes; at least 2, or there is no router"),
             counter("kills", "N", "5", "Kills, one after the other"),
+        ])
+}
+
+fn reload_command() -> Command {
+    let milliseconds =
+        |name, default, help| option(name, "MS", default, help).value_parser(value_parser!(u64));
+    Command::new("reload")
+        .about("What clients notice of reloads, and how long these take; nginx beside it")
+        .long_about(
+            "Replaces all processes of a hive again and again while clients connect for one request each, post on \
+             connections that they keep, and hold WebSockets; with one listening socket for all processes and with \
+             one for each. Counts every connection that was refused, reset, cut, or closed without a word, and every \
+             request without an answer: any of them fails the run. nginx goes through the same when it is installed, \
+             without WebSockets, of which it has no echo.",
+        )
+        .args([
+            counter("reloads", "N", "100", "Reloads of each server"),
+            milliseconds("pace", "300", "Time from one reload to the next"),
+            counter("count", "N", "4", "Worker processes"),
+            milliseconds("drain", "2000", "How long a replaced process may take to end"),
+            counter("churning", "N", "64", "Clients with a connection for each request"),
+            milliseconds("rest", "10", "Their pause between two connections"),
+            counter("keep-alive", "N", "16", "Clients that post on a connection that they keep"),
+            milliseconds("think", "200", "Their pause between two requests, and that of WebSockets"),
+            counter("websockets", "N", "100", "WebSockets"),
+            option("servers", "WHICH", "both", "Which servers")
+                .value_parser(PossibleValuesParser::new(["both", "workhive", "nginx"])),
         ])
 }
 

@@ -94,6 +94,16 @@ pub(crate) fn router_ready(line: &str) -> Option<u32> {
     ready.then(|| number_after(line, "(pid "))?
 }
 
+/// True of the line that says that a reload is done: `... reload: replaced 4 processes in 5.8 ms`.
+pub(crate) fn reloaded(line: &str) -> bool {
+    line.contains(" reload: replaced ")
+}
+
+/// True of the line that says that one could not be done.
+pub(crate) fn reload_failed(line: &str) -> bool {
+    line.contains("the reload failed")
+}
+
 fn number_after(line: &str, words: &str) -> Option<u32> {
     let rest = line.split_once(words)?.1;
     let end = rest.find(|one: char| !one.is_ascii_digit());
@@ -102,7 +112,7 @@ fn number_after(line: &str, words: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ready, parse_ready, router_ready};
+    use super::{Ready, parse_ready, reload_failed, reloaded, router_ready};
 
     #[test]
     fn a_ready_line_is_read_and_others_are_not() {
@@ -117,5 +127,20 @@ mod tests {
             parse_ready("INFO group=echo slot=2 killed by SIGKILL (pid 1234)"),
             None
         );
+    }
+
+    #[test]
+    fn the_end_of_a_reload_is_told_from_its_beginning() {
+        let line = |what: &str| format!("2025-01-01T00:00:00Z INFO master 7 {what}");
+        assert!(reloaded(&line("reload: replaced 4 processes in 5.8 ms")));
+        assert!(!reloaded(&line(
+            "reload: 4 processes to replace, 0 to tell"
+        )));
+        assert!(!reloaded(&line(
+            "echo[1]: replaced pid 7 exited with code 0"
+        )));
+        assert!(reload_failed(&line(
+            "the reload failed, the old processes stay: echo[0] exited with code 1"
+        )));
     }
 }

@@ -4,22 +4,56 @@ use std::ffi::OsString;
 use std::process::{ExitCode, Termination};
 
 use workhive::{
-    Cli, Conn, Exit, Listener, Message, Presence, Result, Text, UsageError, WebSocket, Worker,
+    Cli, Conn, Exit, Http, Listener, Message, Presence, Response, Result, Text, UsageError,
+    WebSocket, Worker,
 };
 
-/// The bench's own program.
+/// The bench's own programs.
 const CROWD: &str = "crowd";
+const DOORS: &str = "doors";
 
 /// Becomes the program `workhive` with these arguments, which begin after the program's name; or, when the first of
 /// them says so, the bench's own.
 pub(crate) fn serve(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = std::iter::once(OsString::from("workhive"));
     let mut arguments = arguments.into_iter().peekable();
-    if arguments.next_if(|first| first == CROWD).is_some() {
-        let done = crowd(program.chain(arguments));
-        return done.unwrap_or_else(|error| error.report()).report();
-    }
-    workhive::app::main_from(program.chain(arguments)).report()
+    let done = if arguments.next_if(|first| first == CROWD).is_some() {
+        crowd(program.chain(arguments))
+    } else if arguments.next_if(|first| first == DOORS).is_some() {
+        doors(program.chain(arguments))
+    } else {
+        return workhive::app::main_from(program.chain(arguments)).report();
+    };
+    done.unwrap_or_else(|error| error.report()).report()
+}
+
+/// HTTP, answered with the request's number and the process, and an echo of WebSocket messages at another address.
+fn doors(arguments: impl IntoIterator<Item = OsString>) -> std::result::Result<Exit, UsageError> {
+    let args = Cli::new("workhive-bench serve doors")
+        .about("What the benchmarks reload")
+        .option("http", "ADDR", "127.0.0.1:8080", "Where requests come in")
+        .option("ws", "ADDR", "127.0.0.1:1234", "Where messages come in")
+        .flag("reuse-port", "A listening socket for each process")
+        .parse_from(arguments)?;
+    let ws = args.value("ws").to_owned();
+    let own = args.flag("reuse-port");
+    let worker = Worker::<Http>::new(args.value("http"))
+        .name(DOORS)
+        .reuse_port(own)
+        .on_worker_start(move |worker| {
+            worker.listen(
+                Listener::<WebSocket>::new(ws.clone())
+                    .reuse_port(own)
+                    .shared(!own)
+                    .on_message(|conn, message| conn.send(message)),
+            )
+        })
+        .on_message(|conn, request| {
+            let number = request.header("x-number").unwrap_or("?");
+            let text = format!("{number} {}", std::process::id());
+            conn.send(Response::text(text))
+        });
+    Ok(args.run_all([worker]))
 }
 
 /// WebSocket clients to whom much can be said with one line, and text connections that stand for many users:
