@@ -26,6 +26,7 @@ mod route;
 mod server;
 mod sockets;
 mod subject;
+mod supervise;
 mod ws_load;
 
 use std::ffi::OsString;
@@ -46,8 +47,8 @@ use crate::push::Push;
 use crate::reload::{Reload, Servers};
 use crate::respawn::Respawn;
 use crate::resync::RouterRestart;
-
 use crate::server::{Side, Speech};
+use crate::supervise::Supervise;
 use crate::ws_load::Kind;
 
 fn main() -> ExitCode {
@@ -87,6 +88,13 @@ fn bench(name: &str, arguments: &ArgMatches) -> Result<(), BenchError> {
     }
     if name == "router-restart" {
         return router_restart_of(arguments).run();
+    }
+    if name == "supervise" {
+        let supervise = Supervise {
+            count: *number(arguments, "count"),
+            window: *number(arguments, "seconds"),
+        };
+        return supervise.run();
     }
     if name == "reload" {
         return reload_of(arguments).run();
@@ -319,6 +327,14 @@ fn command() -> Command {
             broadcast_command(),
             router_restart_command(),
             reload_command(),
+            Command::new("supervise")
+                .about(
+                    "What the master costs: memory, CPU time when idle and in a storm of crashes",
+                )
+                .args([
+                    counter("count", "N", "4", "Worker processes"),
+                    option("seconds", "S", "20", "Length of each window").value_parser(seconds),
+                ]),
         ])
         .subcommand(Command::new("route").about("What the router's core costs, without sockets"))
         .subcommands([

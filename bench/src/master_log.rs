@@ -104,6 +104,12 @@ pub(crate) fn reload_failed(line: &str) -> bool {
     line.contains("the reload failed")
 }
 
+/// True of a line that says how a process has ended: `... echo[0]: pid 7 exited with code 1 after 4.2 s`.
+pub(crate) fn has_ended(line: &str) -> bool {
+    let rest = line.split_once(": pid ").map(|(_, rest)| rest);
+    rest.is_some_and(|rest| rest.contains(" exited with code ") || rest.contains(" was killed by "))
+}
+
 fn number_after(line: &str, words: &str) -> Option<u32> {
     let rest = line.split_once(words)?.1;
     let end = rest.find(|one: char| !one.is_ascii_digit());
@@ -112,7 +118,7 @@ fn number_after(line: &str, words: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ready, parse_ready, reload_failed, reloaded, router_ready};
+    use super::{Ready, has_ended, parse_ready, reload_failed, reloaded, router_ready};
 
     #[test]
     fn a_ready_line_is_read_and_others_are_not() {
@@ -141,6 +147,16 @@ mod tests {
         )));
         assert!(reload_failed(&line(
             "the reload failed, the old processes stay: echo[0] exited with code 1"
+        )));
+    }
+
+    #[test]
+    fn an_end_is_told_from_what_is_said_about_it() {
+        let line = |what: &str| format!("2025-01-01T00:00:00Z WARN master 7 echo[0]: {what}");
+        assert!(has_ended(&line("pid 8 exited with code 7 after 5.0 ms")));
+        assert!(has_ended(&line("pid 8 was killed by SIGSEGV after 2.0 s")));
+        assert!(!has_ended(&line(
+            "failure 1 in a row; next attempt in 100.0 ms"
         )));
     }
 }

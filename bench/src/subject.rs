@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::{ExitCode, Termination};
+use std::time::Duration;
 
 use workhive::{
     Cli, Conn, Exit, Http, Listener, Message, Presence, Response, Result, Text, UsageError,
@@ -11,6 +12,7 @@ use workhive::{
 /// The bench's own programs.
 const CROWD: &str = "crowd";
 const DOORS: &str = "doors";
+const STORM: &str = "storm";
 
 /// Becomes the program `workhive` with these arguments, which begin after the program's name; or, when the first of
 /// them says so, the bench's own.
@@ -21,6 +23,8 @@ pub(crate) fn serve(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         crowd(program.chain(arguments))
     } else if arguments.next_if(|first| first == DOORS).is_some() {
         doors(program.chain(arguments))
+    } else if arguments.next_if(|first| first == STORM).is_some() {
+        storm(program.chain(arguments))
     } else {
         return workhive::app::main_from(program.chain(arguments)).report();
     };
@@ -52,6 +56,27 @@ fn doors(arguments: impl IntoIterator<Item = OsString>) -> std::result::Result<E
             let number = request.header("x-number").unwrap_or("?");
             let text = format!("{number} {}", std::process::id());
             conn.send(Response::text(text))
+        });
+    Ok(args.run_all([worker]))
+}
+
+/// Processes that crash as soon as they are ready; or at boot, all but the very first of them.
+fn storm(arguments: impl IntoIterator<Item = OsString>) -> std::result::Result<Exit, UsageError> {
+    let args = Cli::new("workhive-bench serve storm")
+        .about("What the benchmarks let crash")
+        .option("at", "ADDR", "127.0.0.1:8080", "Where it would serve")
+        .flag("boot", "Crash before it is ready")
+        .parse_from(arguments)?;
+    let boot = args.flag("boot");
+    let worker = Worker::<Http>::new(args.value("at"))
+        .name(STORM)
+        .on_worker_start(move |worker| {
+            let place = worker.place();
+            if boot && (place.slot(), place.generation()) != (0, 0) {
+                return Err(std::io::Error::other("this is how it always ends").into());
+            }
+            worker.after(Duration::ZERO, |_| std::process::exit(7))?;
+            Ok(())
         });
     Ok(args.run_all([worker]))
 }
