@@ -56,6 +56,8 @@ pub(crate) struct Client {
     address: SocketAddr,
     /// How long it rests, on average.
     rest: Duration,
+    /// How long a server that goes away waits for its next question.
+    grace: Duration,
     state: State,
     stream: Option<TcpStream>,
     /// How many connections it has had: events of those before the present one mean nothing.
@@ -66,6 +68,11 @@ pub(crate) struct Client {
     wake: Option<Instant>,
     /// The number of the last question.
     asked: u64,
+    /// When that was asked, and when the last one was that has an answer.
+    asked_at: Instant,
+    answered_at: Instant,
+    /// When there was a connection or an answer for the last time.
+    pleased_at: Instant,
     input: Vec<u8>,
     key: String,
     random: Random,
@@ -85,12 +92,13 @@ struct Answer {
 }
 
 impl Client {
-    /// A client that begins at `start`.
+    /// A client that begins at `start`. It rests for `rest` on average; one that is silent for longer than `grace` may be
+    /// closed without a word.
     pub(crate) fn new(
         role: Role,
         number: usize,
         address: SocketAddr,
-        rest: Duration,
+        (rest, grace): (Duration, Duration),
         start: Instant,
     ) -> Self {
         Self {
@@ -98,12 +106,16 @@ impl Client {
             number,
             address,
             rest,
+            grace,
             state: State::Apart,
             stream: None,
             generation: 0,
             known: false,
             wake: Some(start),
             asked: 0,
+            asked_at: start,
+            answered_at: start,
+            pleased_at: start,
             input: Vec::new(),
             key: String::new(),
             random: Random(0x9E37_79B9_7F4A_7C15 ^ (number as u64 + 1)),
@@ -138,13 +150,16 @@ impl Client {
         match self.state {
             State::Apart | State::Resting if self.leaving => {}
             State::Apart => self.connect(now, epoll, tally)?,
+            State::Resting if self.is_closed() => self.ended(now, tally),
             State::Resting => self.ask(now, tally),
             State::Connecting => {
                 tally.refused += 1;
+                self.blame("refused in silence", now, tally);
                 self.part(now);
             }
             State::Opening | State::Asking => {
                 tally.unanswered += 1;
+                self.blame("unanswered in silence", now, tally);
                 self.part(now);
             }
             State::Ending => self.part(now),
@@ -210,6 +225,7 @@ impl Client {
         match begun {
             Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
                 tally.refused += 1;
+                self.blame(&error.to_string(), now, tally);
                 self.part(now);
                 return Ok(());
             }
@@ -243,10 +259,12 @@ impl Client {
                 } else {
                     tally.refused += 1;
                 }
+                self.blame(&error.to_string(), now, tally);
                 self.part(now);
                 return false;
             }
         }
+        self.pleased_at = now;
         if self.role == Role::Chat {
             let mut seed = [0; 16];
             seed[..8].copy_from_slice(&self.random.next().to_be_bytes());
@@ -266,9 +284,17 @@ impl Client {
         self.stream.is_some()
     }
 
+    /// Whether the server has closed and that has not been noticed: this process may have been held up since it last
+    /// looked for events.
+    fn is_closed(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| matches!(stream.peek(&mut [0]), Ok(0)))
+    }
+
     /// Asks the next question.
     fn ask(&mut self, now: Instant, tally: &mut Tally) {
         self.asked += 1;
+        self.asked_at = now;
         let mut question = Vec::with_capacity(512);
         match self.role {
             Role::Churn => question.extend_from_slice(
@@ -350,6 +376,7 @@ impl Client {
         self.input.drain(..answer.length);
         let first = !self.known;
         self.known = true;
+        self.answered_at = self.asked_at;
         if self.role == Role::Churn {
             tally.served += 1;
             self.part(now);
@@ -400,6 +427,7 @@ impl Client {
                         tally.restarted += 1;
                     } else {
                         tally.unclosed += 1;
+                        self.blame(&format!("closed with {code:?}"), now, tally);
                     }
                     if self.state == State::Asking {
                         tally.crossed += 1;
@@ -416,19 +444,39 @@ impl Client {
         Ok(())
     }
 
+    /// Whether it was silent for so long that a server which waits for its next question has waited long enough. The
+    /// answer may have come as soon as the question before was asked, however late it was read.
+    fn is_late(&self, now: Instant) -> bool {
+        let until = if self.state == State::Asking {
+            self.asked_at
+        } else {
+            now
+        };
+        until.saturating_duration_since(self.answered_at) > self.grace
+    }
+
     /// The server has closed.
     fn ended(&mut self, now: Instant, tally: &mut Tally) {
         match self.state {
             State::Ending | State::Apart => {}
-            _ if self.role == Role::Chat && self.known => tally.unclosed += 1,
-            _ if !self.input.is_empty() => tally.cut += 1,
+            _ if self.role == Role::Chat && self.known => {
+                tally.unclosed += 1;
+                self.blame("ended without a close frame", now, tally);
+            }
+            _ if !self.input.is_empty() => {
+                tally.cut += 1;
+                self.blame("ended inside an answer", now, tally);
+            }
             state => {
                 if state != State::Resting {
                     tally.unanswered += 1;
                 }
-                if self.known {
+                if self.known && self.is_late(now) {
+                    tally.late += 1;
+                } else if self.known {
                     tally.unannounced += 1;
                 }
+                self.blame("ended", now, tally);
             }
         }
         self.part(now);
@@ -438,6 +486,7 @@ impl Client {
     fn torn(&mut self, now: Instant, tally: &mut Tally) {
         if !matches!(self.state, State::Ending | State::Apart) {
             tally.reset += 1;
+            self.blame("was reset", now, tally);
             if matches!(self.state, State::Asking | State::Opening) && self.role != Role::Chat {
                 tally.unanswered += 1;
             }
@@ -458,6 +507,7 @@ impl Client {
     }
 
     fn take_rest(&mut self, now: Instant) {
+        self.pleased_at = now;
         self.state = State::Resting;
         let rest = self.spread(self.rest);
         self.wake = Some(now + rest);
@@ -472,6 +522,26 @@ impl Client {
     fn mask(&mut self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.random.next().to_be_bytes();
         [a, b, c, d]
+    }
+
+    /// Says of a fault what would explain it.
+    fn blame(&self, what: &str, now: Instant, tally: &mut Tally) {
+        let ago = |then: Instant| now.saturating_duration_since(then).as_millis();
+        tally.tell(|| {
+            let asked = match self.state {
+                State::Asking => {
+                    format!(", {} ms after question {}", ago(self.asked_at), self.asked)
+                }
+                _ => String::new(),
+            };
+            format!(
+                "{:?} client {}, {:?}: {what}, {} ms after it was connected or answered{asked}",
+                self.role,
+                self.number,
+                self.state,
+                ago(self.pleased_at)
+            )
+        });
     }
 
     fn wrong(&self, reason: String) -> BenchError {
@@ -533,6 +603,7 @@ mod tests {
     use crate::reload::tally::Tally;
 
     const FIRST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n1 77";
+    const PATIENT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(1));
     const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n1 77";
 
     /// Lets a client ask one question of a server that does this with its connection, and returns what was counted
@@ -543,7 +614,7 @@ mod tests {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         let mut tally = Tally::default();
         let now = Instant::now();
-        let mut client = Client::new(role, 0, address, Duration::from_mins(1), now);
+        let mut client = Client::new(role, 0, address, PATIENT, now);
         client.act(now, &epoll, &mut tally).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         let mut serve = Some(serve);
@@ -587,7 +658,7 @@ mod tests {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
         let mut tally = Tally::default();
         let now = Instant::now();
-        let mut client = Client::new(Role::Churn, 0, address, Duration::from_mins(1), now);
+        let mut client = Client::new(Role::Churn, 0, address, PATIENT, now);
         client.act(now, &epoll, &mut tally).unwrap();
         client.heard(now, &mut [0; 16], &mut tally).unwrap();
         assert_eq!(tally.refused, 1);

@@ -29,6 +29,9 @@ const LOG: u64 = u64::MAX;
 const LIMIT: Duration = Duration::from_secs(15);
 /// Load before the first reload, and after the last.
 const CALM: Duration = Duration::from_secs(1);
+/// How long a process that is replaced waits for the next question on an idle connection, and no longer than a quarter of
+/// its drain. What a client that was silent for longer has lost is counted, but is no fault.
+const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks for the processes of a server that does not tell.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -100,6 +103,14 @@ impl Reload {
         println!("\n{}", tally::rights_heading());
         for outcome in &outcomes {
             println!("{}", tally::rights_line(outcome));
+        }
+        println!();
+        for outcome in &outcomes {
+            println!(
+                "{}: the clients themselves were held up for {:.1} ms at most",
+                outcome.name,
+                outcome.held_up.as_secs_f64() * 1e3
+            );
         }
         // What others do is a result, and no failure of this run.
         let mut own = outcomes.iter().filter(|outcome| outcome.chats);
@@ -184,6 +195,9 @@ struct Scene {
     done: Option<Instant>,
     took: Vec<Duration>,
     last_old: Vec<Duration>,
+    /// When events were last looked for, and the longest time from one look to the next.
+    turned: Instant,
+    held_up: Duration,
     input: Vec<u8>,
 }
 
@@ -201,6 +215,7 @@ impl Scene {
                 .map_err(BenchError::sys(doing))?;
         }
         let start = Instant::now();
+        let grace = GRACE.min(plan.drain / 4);
         let crowds = [
             (Role::Churn, plan.churning, Some(server.http), plan.rest),
             (Role::KeepAlive, plan.keeping, Some(server.http), plan.think),
@@ -212,7 +227,8 @@ impl Scene {
                 continue;
             };
             for _ in 0..count {
-                clients.push(Client::new(role, clients.len(), address, rest, start));
+                let pauses = (rest, grace);
+                clients.push(Client::new(role, clients.len(), address, pauses, start));
             }
         }
         Ok(Self {
@@ -226,6 +242,8 @@ impl Scene {
             done: None,
             took: Vec::new(),
             last_old: Vec::new(),
+            turned: start,
+            held_up: Duration::ZERO,
             input: vec![0; 64 * 1024],
         })
     }
@@ -309,6 +327,8 @@ impl Scene {
             Err(errno) => return Err(BenchError::sys("waiting")(errno)),
         };
         let now = Instant::now();
+        self.held_up = self.held_up.max(now - self.turned);
+        self.turned = now;
         // The log before the connections: their work would be counted as the server's time.
         if events[..count].iter().any(|event| event.data() == LOG) {
             self.read_log()?;
@@ -360,6 +380,7 @@ impl Scene {
             tally,
             took,
             last_old,
+            held_up,
             ..
         } = self;
         let chats = server.ws.is_some();
@@ -378,6 +399,7 @@ impl Scene {
             took,
             last_old,
             chats,
+            held_up,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::BenchError;
+use crate::process::tail_of;
 use crate::report::{median, percentile};
 
 /// What became of everything that the clients did.
@@ -26,15 +27,30 @@ pub(crate) struct Tally {
     pub(crate) posts: u64,
     /// Keep-alive connections that were closed as announced.
     pub(crate) announced: u64,
+    /// Keep-alive connections that were closed though the answer before did not say so, after a silence of the client
+    /// that was longer than a process that is replaced has to wait.
+    pub(crate) late: u64,
     /// Messages that came back.
     pub(crate) messages: u64,
     /// Chats that were closed with code 1012.
     pub(crate) restarted: u64,
     /// Messages that were on their way when the close frame came, and did not come back.
     pub(crate) crossed: u64,
+    /// The first faults in words.
+    pub(crate) faults: Vec<String>,
 }
 
+/// Faults that are told in words.
+const TOLD: usize = 10;
+
 impl Tally {
+    /// Notes what is behind a count that must be zero.
+    pub(crate) fn tell(&mut self, fault: impl FnOnce() -> String) {
+        if self.faults.len() < TOLD {
+            self.faults.push(fault());
+        }
+    }
+
     /// Everything that a reload must not cause, by name.
     fn wrongs(&self) -> [(&'static str, u64); 6] {
         [
@@ -61,6 +77,8 @@ pub(crate) struct Outcome {
     pub(crate) last_old: Vec<Duration>,
     /// Whether it had WebSocket clients.
     pub(crate) chats: bool,
+    /// The longest time that the clients themselves were held up.
+    pub(crate) held_up: Duration,
 }
 
 impl Outcome {
@@ -76,8 +94,9 @@ impl Outcome {
         if wrong.is_empty() {
             Ok(())
         } else {
+            let faults = tail_of(self.tally.faults.iter().map(String::as_str));
             Err(BenchError::Server(format!(
-                "{}: {}",
+                "{}: {}{faults}",
                 self.name,
                 wrong.join(", ")
             )))
@@ -115,7 +134,8 @@ pub(crate) fn wrongs_line(outcome: &Outcome) -> String {
 pub(crate) fn rights_heading() -> String {
     let group = |title: &str| format!("{title:-^23}");
     format!(
-        "{:<20} {:>8} {:>8} {:>9} {:>9} {:>6} {:>7}  {}  {}\n{:<20} {:>8} {:>8} {:>9} {:>9} {:>6} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}",
+        "{:<20} {:>8} {:>8} {:>9} {:>5} {:>9} {:>6} {:>7}  {}  {}\n{:<20} {:>8} {:>8} {:>9} {:>5} {:>9} {:>6} {:>7}  {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7}",
+        "",
         "",
         "",
         "",
@@ -129,6 +149,7 @@ pub(crate) fn rights_heading() -> String {
         "served",
         "posts",
         "announced",
+        "late",
         "messages",
         "1012",
         "crossed",
@@ -152,11 +173,12 @@ pub(crate) fn rights_line(outcome: &Outcome) -> String {
         }
     };
     format!(
-        "{:<20} {:>8} {:>8} {:>9} {:>9} {:>6} {:>7}  {}  {}",
+        "{:<20} {:>8} {:>8} {:>9} {:>5} {:>9} {:>6} {:>7}  {}  {}",
         outcome.name,
         tally.served,
         tally.posts,
         tally.announced,
+        tally.late,
         chats(tally.messages),
         chats(tally.restarted),
         chats(tally.crossed),
@@ -191,6 +213,7 @@ mod tests {
             took: Vec::new(),
             last_old: vec![Duration::from_millis(3)],
             chats: true,
+            held_up: Duration::ZERO,
         }
     }
 
