@@ -1,5 +1,7 @@
 //! A reload replaces every process, and no client notices more than a goodbye in its protocol's words.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use workhive_tests::http::HttpClient;
 use workhive_tests::text::TextClient;
@@ -132,6 +134,32 @@ fn a_slow_upload_is_finished_by_the_process_that_began_it() {
     let response = client.response();
     assert_eq!(response.text(), "helloworld");
     assert!(response.closes() && client.is_at_end());
+}
+
+#[test]
+fn a_request_that_came_while_its_process_had_no_cpu_is_answered_though_the_time_is_over() {
+    let (hive, port) = echo("http", &["--count", "1"]);
+    let mut client = HttpClient::connect(port.addr());
+    assert_eq!(client.get("/").status, 200);
+    let [old] = hive.workers()[..] else {
+        panic!("not one worker: {:?}", hive.workers());
+    };
+    let before = proc::descriptors(old).len();
+    reload(&hive);
+    // When it has got its order it waits for the next request, for two seconds at the most.
+    eventually("the old process closes its listener", || {
+        (proc::descriptors(old).len() < before).then_some(())
+    });
+    proc::signal(old, Signal::SIGSTOP);
+    client
+        .send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        .expect("a request");
+    // Nothing is waited for: these seconds are what is tested.
+    std::thread::sleep(Duration::from_millis(2100));
+    proc::signal(old, Signal::SIGCONT);
+    let answer = client.response();
+    assert_eq!(answer.status, 200);
+    assert!(answer.closes(), "{answer:?}");
 }
 
 #[test]

@@ -146,6 +146,7 @@ impl Core {
         let busy = entry.queued() > 0
             || entry.work > 0
             || !entry.input.is_empty()
+            || entry.has_unread()
             || entry.encoder.owes_answer()
             || !entry
                 .driver

@@ -3,11 +3,12 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{MsgFlags, recv};
 use workhive_protocols::{EncodeError, Goodbye, Message, Protocol, Wire};
 
 use crate::driver::Driver;
@@ -262,6 +263,14 @@ impl Entry {
             || self.work > 0
             || self.limits.half_open
             || self.encoder.owes_answer()
+    }
+
+    /// True if something has come from the peer that was not read: this process may have had no CPU since.
+    pub(crate) fn has_unread(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        self.socket
+            .as_ref()
+            .is_some_and(|socket| matches!(recv(socket.as_raw_fd(), &mut [0], flags), Ok(1..)))
     }
 
     /// When the peer will have taken nothing for too long, in milliseconds; [`NEVER`] while it does, or need not.
