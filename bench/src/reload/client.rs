@@ -445,14 +445,15 @@ impl Client {
     }
 
     /// Whether it was silent for so long that a server which waits for its next question has waited long enough. The
-    /// answer may have come as soon as the question before was asked, however late it was read.
+    /// answer may have come as soon as the question before was asked, however late it was read; and the server's waiting
+    /// begins with the turn in which it heard that it is replaced, which may have given that answer too.
     fn is_late(&self, now: Instant) -> bool {
         let until = if self.state == State::Asking {
             self.asked_at
         } else {
             now
         };
-        until.saturating_duration_since(self.answered_at) > self.grace
+        until.saturating_duration_since(self.answered_at) > self.grace * 4 / 5
     }
 
     /// The server has closed.
@@ -467,13 +468,13 @@ impl Client {
                 tally.cut += 1;
                 self.blame("ended inside an answer", now, tally);
             }
+            // A question that comes so late may meet the end on its way.
+            _ if self.known && self.is_late(now) => tally.late += 1,
             state => {
                 if state != State::Resting {
                     tally.unanswered += 1;
                 }
-                if self.known && self.is_late(now) {
-                    tally.late += 1;
-                } else if self.known {
+                if self.known {
                     tally.unannounced += 1;
                 }
                 self.blame("ended", now, tally);
