@@ -122,10 +122,7 @@ fn go_serves_survives_a_kill_and_loses_nothing_by_a_reload() {
         .arg(source("server.go"))
         .env("GOFLAGS", "-mod=mod")
         .env("GO111MODULE", "off")
-        .env(
-            "GOCACHE",
-            std::env::temp_dir().join("workhive-test-go-cache"),
-        )
+        .env("GOCACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/go"))
         .output()
         .expect("a compiler");
     assert!(built.status.success(), "{built:?}");
