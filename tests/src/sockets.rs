@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
 
 use crate::{Port, proc, sys};
@@ -43,18 +43,19 @@ pub fn handshakes(port: &Port) -> usize {
 /// From now on the kernel leaves handshakes at a port unfinished until data comes: the listening sockets are looked for
 /// among those of a process, our child. Returns how many there were.
 ///
-/// # Panics
-/// If the system does not let us.
-pub fn hold_handshakes(pid: u32, port: &Port) -> usize {
+/// # Errors
+/// `PermissionDenied` where the descriptors of a child are not to be had, as in some containers.
+pub fn hold_handshakes(pid: u32, port: &Port) -> io::Result<usize> {
     let sockets = listening(port);
-    let descriptors = proc::descriptors(pid).into_iter();
-    descriptors
-        .filter(|(_, there)| there.to_str().is_some_and(|there| sockets.contains(there)))
-        .map(|(number, _)| {
-            let socket = sys::descriptor_of(pid, number).expect("a descriptor of our child's");
-            sys::defer_accept(socket.as_fd(), 60).expect("a listening socket");
-        })
-        .count()
+    let mut held = 0;
+    for (number, there) in proc::descriptors(pid) {
+        if there.to_str().is_some_and(|there| sockets.contains(there)) {
+            let socket = sys::descriptor_of(pid, number)?;
+            sys::defer_accept(socket.as_fd(), 60)?;
+            held += 1;
+        }
+    }
+    Ok(held)
 }
 
 /// The rows of `/proc/net/tcp` about a port of ours in a state. The second column is our address, the fourth the state,
