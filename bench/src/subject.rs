@@ -13,6 +13,8 @@ use workhive::{
 const CROWD: &str = "crowd";
 const DOORS: &str = "doors";
 const STORM: &str = "storm";
+/// How long a process lives that crashes when it is ready: the master is to have heard of it.
+const LIFE: Duration = Duration::from_millis(100);
 
 /// Becomes the program `workhive` with these arguments, which begin after the program's name; or, when the first of
 /// them says so, the bench's own.
@@ -75,7 +77,7 @@ fn storm(arguments: impl IntoIterator<Item = OsString>) -> std::result::Result<E
             if boot && (place.slot(), place.generation()) != (0, 0) {
                 return Err(std::io::Error::other("this is how it always ends").into());
             }
-            worker.after(Duration::ZERO, |_| std::process::exit(7))?;
+            worker.after(LIFE, |_| std::process::exit(7))?;
             Ok(())
         });
     Ok(args.run_all([worker]))

@@ -35,7 +35,7 @@ pub(crate) struct Supervise {
 enum Scene {
     /// Nothing at all.
     Idle,
-    /// Every process crashes as soon as it is ready.
+    /// Every process crashes right after it is ready.
     Ready,
     /// One process is ready, once, and crashes. All others fail before they are.
     Boot,
