@@ -220,6 +220,11 @@ pub enum ToPredecessor {
         /// Which.
         process: Process,
     },
+    /// I have taken over and am told to stop: so are you.
+    Stop {
+        /// Whether what is in hand may be finished.
+        graceful: bool,
+    },
     /// I cannot start, and end.
     Failed {
         /// Why, in at most 4096 bytes.

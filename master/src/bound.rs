@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{SockaddrStorage, UnixAddr, getsockname};
 use nix::sys::stat::{Mode, SFlag, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
 use workhive_worker::Address;
 
 /// One listening socket. The path of a Unix socket goes with its last owner: this process, but no child of it.
@@ -16,10 +17,10 @@ use workhive_worker::Address;
 pub(crate) struct Bound {
     pub(crate) socket: OwnedFd,
     pub(crate) address: Address,
-    /// Who bound it, and the file that it made.
-    file: Option<(u32, SocketFile)>,
-    /// The file is a hive's own, and not of whoever else bound the socket.
-    ours: bool,
+    /// The file that it made, if a hive has bound it.
+    file: Option<SocketFile>,
+    /// The process with which the file goes; 0 if it is another master's.
+    owner: u32,
 }
 
 impl Bound {
@@ -33,7 +34,7 @@ impl Bound {
                 Address::Tcp(listener.local_addr()?)
             }
             Address::Unix(name) => {
-                file = SocketFile::of(&socket, name).map(|file| (std::process::id(), file));
+                file = SocketFile::of(&socket, name, None);
                 Address::Unix(std::path::absolute(name)?)
             }
         };
@@ -41,18 +42,18 @@ impl Bound {
             socket,
             address,
             file,
-            ours: true,
+            owner: std::process::id(),
         })
     }
 
-    /// One that was handed to this process. Its file, if it has one, is somebody else's: until [`own`](Self::own) if it
-    /// is `ours`, and for ever if not.
-    pub(crate) fn handed(socket: OwnedFd, address: Address, ours: bool) -> Self {
+    /// One that was handed to this process. Its file, if a hive has made it, is the old master's until
+    /// [`own`](Self::own).
+    pub(crate) fn handed(socket: OwnedFd, address: Address, file: Option<SocketFile>) -> Self {
         Self {
             socket,
             address,
-            file: None,
-            ours,
+            file,
+            owner: 0,
         }
     }
 
@@ -63,22 +64,19 @@ impl Bound {
         Ok(self)
     }
 
-    /// True if its file, if it has one, is for the hive to remove.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.ours
+    /// Its file, if a hive has made it.
+    pub(crate) fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     /// The socket's file is another master's from now on.
     pub(crate) fn disown(&mut self) {
-        self.file = None;
+        self.owner = 0;
     }
 
     /// The socket's file is this master's from now on.
     pub(crate) fn own(&mut self) {
-        if let (Address::Unix(path), true) = (&self.address, self.ours) {
-            let file = SocketFile::of(&self.socket, path);
-            self.file = file.map(|file| (std::process::id(), file));
-        }
+        self.owner = std::process::id();
     }
 }
 
@@ -90,8 +88,8 @@ impl AsFd for Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Some((owner, file)) = &self.file
-            && *owner == std::process::id()
+        if let Some(file) = &self.file
+            && self.owner == std::process::id()
         {
             file.remove();
         }
@@ -100,9 +98,10 @@ impl Drop for Bound {
 
 /// The file that a Unix socket made when it was bound.
 ///
-/// The path may come from a process without rights, and the master that removes it may be root. So it is looked at
-/// when the socket is there to vouch for it, and nothing but that very file is ever removed.
-#[derive(Debug)]
+/// The path may come from a process without rights, and the master that removes it may be root. So it is looked at once,
+/// when the socket is there to vouch for it; it has to be that process's own, because the directories on the way may be
+/// others by then; and nothing but that very file is ever removed, whichever master does it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SocketFile {
     /// Absolute: the way back must not depend on where the process stands later.
     path: PathBuf,
@@ -111,31 +110,34 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    /// The file at `path`, if it is a socket and `socket` was bound there.
-    pub(crate) fn of(socket: &impl AsRawFd, path: &Path) -> Option<Self> {
+    /// The file at `path`, if it is a socket and `socket` was bound there; by user `maker`, if it is said who that was.
+    pub(crate) fn of(socket: &impl AsRawFd, path: &Path, maker: Option<Uid>) -> Option<Self> {
         let name = getsockname::<UnixAddr>(socket.as_raw_fd()).ok()?;
         let path = std::path::absolute(path).ok()?;
         if std::path::absolute(name.path()?).ok()? != path {
             return None;
         }
-        let (_, id) = Self::find(&path)?;
-        Some(Self { path, id })
+        let (_, id, owner) = Self::find(&path)?;
+        maker
+            .is_none_or(|maker| maker == owner)
+            .then_some(Self { path, id })
     }
 
-    /// The directory of `path`, and the socket file that is there by that name.
-    fn find(path: &Path) -> Option<(OwnedFd, (u64, u64))> {
+    /// The directory of `path`, the socket file that is there by that name, and whose it is.
+    fn find(path: &Path) -> Option<(OwnedFd, (u64, u64), Uid)> {
         let (directory, name) = (path.parent()?, path.file_name()?);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = nix::fcntl::open(directory, flags, Mode::empty()).ok()?;
         let found = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         let kind = SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits());
-        (kind == SFlag::S_IFSOCK).then_some((directory, (found.st_dev, found.st_ino)))
+        let owner = Uid::from_raw(found.st_uid);
+        (kind == SFlag::S_IFSOCK).then_some((directory, (found.st_dev, found.st_ino), owner))
     }
 
     /// Removes the file, unless there is another one by now.
     pub(crate) fn remove(&self) {
         // Looked at and removed in the same directory: one on the way to it may be swapped for another meanwhile.
-        if let Some((directory, id)) = Self::find(&self.path)
+        if let Some((directory, id, _)) = Self::find(&self.path)
             && id == self.id
             && let Some(name) = self.path.file_name()
         {

@@ -11,13 +11,13 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use log::LevelFilter;
 
-use crate::Exit;
 use crate::config::Config;
 use crate::count::Count;
 use crate::line::Format;
 use crate::options::{for_groups, standard};
 use crate::own::{self, Chosen, Own};
 use crate::settings::GroupSettings;
+use crate::{Exit, exec, seated};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,6 +217,8 @@ impl Cli {
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
+        // The router needs neither a command line nor a configuration that makes sense.
+        seated::enter_router(&self.name);
         let command = self.command()?;
         let matches = command
             .try_get_matches_from(args)
@@ -479,6 +481,9 @@ impl UsageError {
             Exit::SUCCESS
         } else {
             eprintln!("{self}");
+            let reason = self.text.lines().take_while(|line| !line.is_empty());
+            let reason = reason.collect::<Vec<_>>().join(" ");
+            exec::refuse(reason.trim_start_matches("error: "));
             Exit::USAGE
         }
     }

@@ -12,7 +12,6 @@ use crate::backoff::{ATTEMPTS, STABLE, random};
 use crate::clock::Span;
 use crate::error::StartError;
 use crate::exec::describe_failure;
-use crate::foreign::kill_group;
 use crate::life::STOP;
 use crate::master::{Master, Order, Timer};
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId, describe};
@@ -54,13 +53,12 @@ impl Master {
 
     /// A process has ended: reaps it and decides what becomes of its slot.
     pub(crate) fn on_end(&mut self, id: ProcessId) {
+        if self.group_goes_on(id) {
+            return;
+        }
         let Some(process) = self.processes.get(&id) else {
             return;
         };
-        // What a program has started goes with it. Not reaped yet, its number is still its group's.
-        if process.is_foreign() && process.has_ended() {
-            kill_group(process.pid);
-        }
         let status = match waitid(
             Id::PIDFd(process.pidfd.as_fd()),
             WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,

@@ -22,6 +22,9 @@ use crate::sys;
 /// The first descriptor that an executed program is given, as `sd_listen_fds(3)` has it.
 pub(crate) const FIRST_FD: RawFd = 3;
 
+/// Where programs are looked for without `PATH`, execvp(3).
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
 /// Variables that concern one process and must not reach another by inheritance.
 const OURS: [&str; 9] = [
     crate::seated::SEAT,
@@ -90,8 +93,11 @@ pub(crate) fn find(name: &Path) -> io::Result<PathBuf> {
             .then(|| name.to_owned())
             .ok_or_else(|| io::ErrorKind::PermissionDenied.into());
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").filter(|path| !path.is_empty());
+    let path = path.unwrap_or_else(|| USUAL_PATH.into());
     std::env::split_paths(&path)
+        // An empty entry would be the directory in which we happen to be.
+        .filter(|directory| !directory.as_os_str().is_empty())
         .map(|directory| directory.join(name))
         .find(|path| runs(path))
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is none in PATH"))
@@ -235,6 +241,12 @@ impl Image {
             },
         })
     }
+}
+
+/// Whoever has executed this process, if that was a master, is to know why it ends.
+pub(crate) fn refuse(reason: &str) {
+    crate::seated::refuse(reason);
+    crate::handed::refuse(reason);
 }
 
 /// What a child could not do, by the number that it leaves in its row.

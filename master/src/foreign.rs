@@ -28,6 +28,9 @@ use crate::{logger, sys};
 /// How long a program that does not say when it is ready has to live to count as ready.
 const ALIVE: Duration = Duration::from_secs(1);
 
+/// How often the rest of a program's processes is looked at when the first has finished before them.
+const GROUP: Duration = Duration::from_millis(100);
+
 /// Longest line of a program's output, in bytes; a longer one is logged in pieces.
 const MAX_LINE: usize = 8 * 1024;
 
@@ -117,7 +120,8 @@ impl AsRawFd for Output {
     }
 }
 
-/// Where programs say that they are ready: a datagram socket, at a path that they find in `NOTIFY_SOCKET`.
+/// Where programs say that they are ready: a datagram socket, at a path that they find in `NOTIFY_SOCKET`. Each master has
+/// its own: during an upgrade there are two, and what a program says is for the one that has started it.
 #[derive(Debug)]
 pub(crate) struct Notices {
     socket: std::os::unix::net::UnixDatagram,
@@ -125,34 +129,19 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Listens at `path`, for programs that run as this user, or as the one that they are to become.
+    /// Listens for programs that run as this user, or as the one that they are to become.
     pub(crate) fn bind(identity: &Identity, credentials: &Credentials) -> io::Result<Self> {
-        let (file, socket) = LocalSocket::bind_datagrams(&identity.notify_socket)?;
+        clean(&identity.notify_socket);
+        let own = format!("{}.sock", std::process::id());
+        let path = identity.notify_socket.with_extension(own);
+        let (file, socket) = LocalSocket::bind_datagrams(&path)?;
         if let Some(user) = credentials.another_user() {
             file.give_to(user)?;
             identity.open_directory()?;
         }
-        // The kernel says who speaks, and lets nobody lie (unix(7)).
+        // The kernel says who speaks, and lets nobody without rights lie (unix(7)).
         setsockopt(&socket, PassCred, &true)?;
         Ok(Self { socket, file })
-    }
-
-    /// The socket of the master before this one.
-    pub(crate) fn handed(socket: OwnedFd, path: &Path) -> Self {
-        Self {
-            socket: socket.into(),
-            file: LocalSocket::handed(path),
-        }
-    }
-
-    /// The socket, for the master after this one.
-    pub(crate) fn socket(&self) -> io::Result<OwnedFd> {
-        Ok(self.socket.try_clone()?.into())
-    }
-
-    /// The socket's file, to be owned or disowned.
-    pub(crate) fn file_mut(&mut self) -> &mut LocalSocket {
-        &mut self.file
     }
 
     fn path(&self) -> &Path {
@@ -205,10 +194,44 @@ impl AsRawFd for Notices {
     }
 }
 
+/// Removes the sockets of masters that were killed, which share this path but for the number before its extension.
+fn clean(path: &Path) {
+    let (Some(directory), Some(stem)) = (path.parent(), path.file_stem()) else {
+        return;
+    };
+    for found in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let file = found.path();
+        let of_master = file.extension() == path.extension()
+            && file.file_stem().map(Path::new).is_some_and(|name| {
+                let number = name.extension().and_then(|number| number.to_str());
+                name.file_stem() == Some(stem)
+                    && number.is_some_and(|number| number.parse::<u32>().is_ok())
+            });
+        if of_master && let Err(error) = LocalSocket::remove_left_over(&file) {
+            log::debug!("{} stays: {error}", file.display());
+        }
+    }
+}
+
 /// Ends whatever runs in the process group of a program. The caller knows that the program has not been reaped, so the
 /// number is its own; a program so young that it has no group yet has started nothing.
 pub(crate) fn kill_group(leader: Pid) {
     let _ = killpg(leader, Signal::SIGKILL);
+}
+
+/// True if anything but its leader runs in a process group. To be asked before the leader is reaped.
+fn group_lives(leader: Pid) -> bool {
+    let of_group = |entry: std::fs::DirEntry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // proc(5): state, parent and group follow the name, which is in parentheses and may hold any character.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let (state, group) = (fields.next()?, fields.nth(1)?);
+        let dead = matches!(state, "Z" | "X");
+        (pid != leader.as_raw() && !dead && group.parse() == Ok(leader.as_raw())).then_some(())
+    };
+    let mut processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.find_map(of_group).is_some()
 }
 
 impl Master {
@@ -241,11 +264,32 @@ impl Master {
         image.set("WORKHIVE_SLOT", at.slot.to_string());
         image.set("WORKHIVE_COUNT", running.definition.count.to_string());
         let chores = running.definition.manners.prepare(at.slot)?;
+        // It may well use select(2), or close all that it could have open.
+        let chores = chores.with_usual_descriptors(self.usual_descriptors);
         image.settle(chores, &running.credentials);
         image.report_in(row.clone());
         let (output, theirs) = Output::new()?;
         image.foreign(theirs, command.stop_signal)?;
         Ok((image, output))
+    }
+
+    /// A program's first process has ended. What it has started goes with it, at once if it died, and when it has finished
+    /// if it was told to; true if that is waited for.
+    pub(crate) fn group_goes_on(&mut self, id: ProcessId) -> bool {
+        let Some(process) = self.processes.get(&id) else {
+            return false;
+        };
+        if !process.is_foreign() || !process.has_ended() {
+            return false;
+        }
+        let finishes = matches!(process.phase, Phase::Draining | Phase::Stopping);
+        if finishes && group_lives(process.pid) {
+            self.timers.at(Instant::now() + GROUP, Timer::Group(id));
+            return true;
+        }
+        // Not reaped yet, its number is still its group's.
+        kill_group(process.pid);
+        false
     }
 
     /// Takes note of when a new program is to count as ready.
@@ -387,6 +431,11 @@ impl Master {
         process.row.set_deadline(0);
         let command = self.running(process.slot).definition.command.as_ref();
         let signal = command.map_or(Signal::SIGTERM, |command| command.stop_signal);
+        // All of its group: the server may be the child of a script. Not reaped yet, its number is its group's.
+        if killpg(process.pid, signal).is_ok() {
+            return;
+        }
+        // It has not made itself a group yet.
         if let Err(error) = sys::pidfd_send(std::os::fd::AsFd::as_fd(&process.pidfd), signal) {
             log::error!("cannot send {signal} to process {}: {error}", process.pid);
         }

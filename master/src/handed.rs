@@ -11,10 +11,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr, getsockname, getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
-use workhive_ipc::NewEnd;
+use workhive_ipc::{NewEnd, ToPredecessor};
 use workhive_worker::Address;
 
-use crate::bound::Bound;
+use crate::bound::{Bound, SocketFile};
 use crate::exec::{FIRST_FD, Image};
 use crate::kept::Opened;
 use crate::{bound, seated, sys};
@@ -34,14 +34,28 @@ pub(crate) struct Written {
     pub(crate) next_id: usize,
     /// True if the old master has a router, which is that of both as long as it lives.
     pub(crate) router: bool,
+    /// Where the pid file is.
+    pub(crate) path: PathBuf,
+    /// The soft limit of descriptors that the first master was started with.
+    pub(crate) descriptors: Option<u64>,
+    pub(crate) counts: Vec<WrittenCount>,
     pub(crate) link: RawFd,
     pub(crate) pid_file: RawFd,
     pub(crate) control: RawFd,
     pub(crate) push: Option<RawFd>,
-    pub(crate) notices: Option<RawFd>,
     pub(crate) groups: Vec<WrittenSocket>,
     pub(crate) shared: Vec<WrittenShared>,
     pub(crate) kept: Vec<WrittenKept>,
+}
+
+/// How many processes a group has, and was started with; and what is known of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WrittenCount {
+    pub(crate) group: String,
+    pub(crate) configured: u16,
+    pub(crate) count: u16,
+    /// Its program has said that it is ready.
+    pub(crate) notifies: bool,
 }
 
 /// A group's listening socket; those of one address in the order in which they began to listen.
@@ -52,8 +66,7 @@ pub(crate) struct WrittenSocket {
     pub(crate) asked: String,
     pub(crate) address: String,
     pub(crate) reuse_port: bool,
-    /// Its file, if it has one, is for the hive to remove.
-    pub(crate) ours: bool,
+    pub(crate) file: Option<SocketFile>,
     pub(crate) fd: RawFd,
 }
 
@@ -63,6 +76,7 @@ pub(crate) struct WrittenShared {
     pub(crate) asked: String,
     pub(crate) address: String,
     pub(crate) said: Option<(String, Opened)>,
+    pub(crate) file: Option<SocketFile>,
     pub(crate) fd: RawFd,
 }
 
@@ -73,6 +87,7 @@ pub(crate) struct WrittenKept {
     pub(crate) slot: u16,
     pub(crate) asked: String,
     pub(crate) opened: Opened,
+    pub(crate) file: Option<SocketFile>,
     pub(crate) fd: RawFd,
 }
 
@@ -114,6 +129,7 @@ pub(crate) struct HandedShared {
     pub(crate) asked: Address,
     pub(crate) address: Address,
     pub(crate) said: Option<(String, Opened)>,
+    pub(crate) file: Option<SocketFile>,
     pub(crate) socket: OwnedFd,
 }
 
@@ -124,6 +140,7 @@ pub(crate) struct HandedKept {
     pub(crate) slot: u16,
     pub(crate) asked: String,
     pub(crate) opened: Opened,
+    pub(crate) file: Option<SocketFile>,
     pub(crate) socket: OwnedFd,
 }
 
@@ -134,13 +151,51 @@ pub(crate) struct Estate {
     pub(crate) epoch: u32,
     pub(crate) next_id: usize,
     pub(crate) router: bool,
+    pub(crate) path: PathBuf,
+    pub(crate) descriptors: Option<u64>,
+    counts: Vec<WrittenCount>,
     pub(crate) link: NewEnd,
     pub(crate) pid_file: OwnedFd,
     pub(crate) control: OwnedFd,
     pub(crate) push: Option<OwnedFd>,
-    pub(crate) notices: Option<OwnedFd>,
     pub(crate) shared: Vec<HandedShared>,
     pub(crate) kept: Vec<HandedKept>,
+}
+
+impl Estate {
+    /// How many processes a group of `configured` is to have: as many as it was scaled to, unless it is to have another
+    /// number now than it was started with.
+    pub(crate) fn count(&self, group: &str, configured: u16) -> u16 {
+        let mut counts = self.counts.iter();
+        let found = counts.find(|count| count.group == group && count.configured == configured);
+        found.map_or(configured, |count| count.count)
+    }
+
+    /// True if the program of a group is known to say when it is ready.
+    pub(crate) fn notifies(&self, group: &str) -> bool {
+        let mut counts = self.counts.iter();
+        counts.any(|count| count.group == group && count.notifies)
+    }
+}
+
+/// This process cannot even read its command line: if it was to take another master's place, that one is to know why.
+pub(crate) fn refuse(reason: &str) {
+    let fd = is_ours()
+        .then(|| std::env::var(STATE).ok()?.parse().ok())
+        .flatten();
+    let written = fd.map(|fd| Written::read(sys::take_over(fd)?));
+    if let Some(Ok(written)) = written
+        && let Ok(link) = sys::take_over(written.link)
+    {
+        // If it cannot be told, it sees the end.
+        let _ = NewEnd::from(link).send(&ToPredecessor::failed(reason), None);
+    }
+}
+
+/// True if what the environment says of a seat or a succession is said to this process.
+fn is_ours() -> bool {
+    let pid = std::env::var(seated::PID).ok();
+    pid.and_then(|pid| pid.parse().ok()) == Some(std::process::id())
 }
 
 /// All that this process was handed.
@@ -182,7 +237,7 @@ impl Handed {
             self.sockets.push(Unclaimed {
                 asked: Some((socket.group, bound::parse(&socket.asked)?)),
                 reuse_port: socket.reuse_port,
-                bound: Bound::handed(own(socket.fd)?, bound::parse(&socket.address)?, socket.ours),
+                bound: Bound::handed(own(socket.fd)?, bound::parse(&socket.address)?, socket.file),
             });
         }
         let shared = written.shared.into_iter().map(|shared| {
@@ -190,6 +245,7 @@ impl Handed {
                 asked: bound::parse(&shared.asked)?,
                 address: bound::parse(&shared.address)?,
                 said: shared.said,
+                file: shared.file,
                 socket: own(shared.fd)?,
             })
         });
@@ -199,6 +255,7 @@ impl Handed {
                 slot: kept.slot,
                 asked: kept.asked,
                 opened: kept.opened,
+                file: kept.file,
                 socket: own(kept.fd)?,
             })
         });
@@ -207,11 +264,13 @@ impl Handed {
             epoch: written.epoch,
             next_id: written.next_id,
             router: written.router,
+            path: written.path,
+            descriptors: written.descriptors,
+            counts: written.counts,
             link: NewEnd::from(own(written.link)?),
             pid_file: own(written.pid_file)?,
             control: own(written.control)?,
             push: written.push.map(own).transpose()?,
-            notices: written.notices.map(own).transpose()?,
             shared: shared.collect::<io::Result<_>>()?,
             kept: kept.collect::<io::Result<_>>()?,
         });
@@ -239,7 +298,7 @@ impl Handed {
                 self.sockets.push(Unclaimed {
                     asked: None,
                     reuse_port,
-                    bound: Bound::handed(socket, address, false),
+                    bound: Bound::handed(socket, address, None),
                 });
             }
         }
@@ -290,7 +349,7 @@ mod tests {
         Unclaimed {
             asked: group.map(|(group, asked)| (group.to_owned(), asked.parse().unwrap())),
             reuse_port,
-            bound: Bound::handed(listener.into(), there, true),
+            bound: Bound::handed(listener.into(), there, None),
         }
     }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use workhive_worker::Address;
 
 use crate::bound::{SocketFile, parse};
+use crate::handed::HandedKept;
 
 /// A listener that a process has opened, in its words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,31 +45,53 @@ struct KeptSocket {
     users: Vec<usize>,
     opened: Opened,
     file: Option<SocketFile>,
+    /// The file goes with this master, and not with another one.
+    owned: bool,
 }
 
 /// Most sockets kept for one slot: a process in a loop must not take all of the master's descriptors.
 const MAX_KEPT: usize = 64;
 
 impl Kept {
-    /// Keeps a socket of process `user`, which calls it `address`; false if there are too many.
+    /// Keeps a socket of process `user`, which calls it `address` and runs as `maker`, if that is not who this process
+    /// runs as; false if there are too many.
     pub(crate) fn keep(
         &mut self,
         user: usize,
         address: String,
         opened: Opened,
         socket: OwnedFd,
+        maker: Option<Uid>,
     ) -> bool {
         if self.sockets.len() >= MAX_KEPT && !self.sockets.contains_key(&address) {
             return false;
         }
+        let file = match parse(&address) {
+            Ok(Address::Unix(path)) => SocketFile::of(&socket, &path, maker),
+            _ => None,
+        };
         let kept = KeptSocket {
-            file: file_of(&address, &socket),
             socket,
             users: vec![user],
             opened,
+            file,
+            owned: true,
         };
         self.sockets.insert(address, kept);
         true
+    }
+
+    /// One that the master before this one has kept. Nobody's yet: whoever opens it in this slot claims it. Its file is
+    /// the old master's until [`own`](Self::own).
+    pub(crate) fn take(&mut self, handed: HandedKept) {
+        let kept = KeptSocket {
+            socket: handed.socket,
+            users: Vec::new(),
+            opened: handed.opened,
+            file: handed.file,
+            owned: false,
+        };
+        self.sockets.insert(handed.asked, kept);
     }
 
     /// Where the socket that a process calls `address` really listens, if one is kept.
@@ -127,22 +151,27 @@ impl Kept {
     }
 
     /// All of it, for a master that takes this one's place: the addresses as they were asked for.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Opened, BorrowedFd<'_>)> {
+    pub(crate) fn all(
+        &self,
+    ) -> impl Iterator<Item = (&str, &Opened, BorrowedFd<'_>, Option<&SocketFile>)> {
         let sockets = self.sockets.iter();
-        sockets.map(|(address, kept)| (address.as_str(), &kept.opened, kept.socket.as_fd()))
+        sockets.map(|(address, kept)| {
+            let (opened, socket) = (&kept.opened, kept.socket.as_fd());
+            (address.as_str(), opened, socket, kept.file.as_ref())
+        })
     }
 
     /// The files of Unix sockets are another master's from now on.
     pub(crate) fn disown(&mut self) {
         for kept in self.sockets.values_mut() {
-            kept.file = None;
+            kept.owned = false;
         }
     }
 
     /// The files of Unix sockets are this master's from now on.
     pub(crate) fn own(&mut self) {
-        for (address, kept) in &mut self.sockets {
-            kept.file = file_of(address, &kept.socket);
+        for kept in self.sockets.values_mut() {
+            kept.owned = true;
         }
     }
 
@@ -154,18 +183,11 @@ impl Kept {
     }
 }
 
-fn file_of(address: &str, socket: &OwnedFd) -> Option<SocketFile> {
-    match parse(address) {
-        Ok(Address::Unix(path)) => SocketFile::of(socket, &path),
-        _ => None,
-    }
-}
-
 impl KeptSocket {
     /// Nobody listens there any more: removes the file of a Unix socket. Not in `Drop`, which also runs in forked
     /// children.
     fn end(self) -> String {
-        if let Some(file) = &self.file {
+        if let Some(file) = self.file.as_ref().filter(|_| self.owned) {
             file.remove();
         }
         self.opened.listener()
@@ -191,7 +213,7 @@ mod tests {
     }
 
     fn keep(kept: &mut Kept, user: usize, address: &str) -> bool {
-        kept.keep(user, address.to_owned(), opened(address), fd())
+        kept.keep(user, address.to_owned(), opened(address), fd(), None)
     }
 
     fn unix(path: &Path) -> OwnedFd {
@@ -237,7 +259,7 @@ mod tests {
         let path = directory.path().join("a.sock");
         let address = format!("unix:{}", path.display());
         let mut kept = Kept::default();
-        assert!(kept.keep(1, address.clone(), opened(&address), unix(&path)));
+        assert!(kept.keep(1, address.clone(), opened(&address), unix(&path), None));
         assert_eq!(kept.retain(2), [format!("text://{address}")]);
         assert!(!path.exists());
     }
@@ -252,7 +274,7 @@ mod tests {
         // A file, in the name of a socket that is bound elsewhere; somebody else's socket, likewise.
         let mut claim = |path: &Path, socket: OwnedFd| {
             let address = format!("unix:{}", path.display());
-            assert!(kept.keep(1, address.clone(), opened(&address), socket));
+            assert!(kept.keep(1, address.clone(), opened(&address), socket, None));
         };
         claim(&plain, unix(&own));
         claim(&other, fd());
@@ -269,7 +291,7 @@ mod tests {
         let path = inside.join("passwd");
         let address = format!("unix:{}", path.display());
         let mut kept = Kept::default();
-        assert!(kept.keep(1, address.clone(), opened(&address), unix(&path)));
+        assert!(kept.keep(1, address.clone(), opened(&address), unix(&path), None));
         // The directory on the way becomes another one.
         let elsewhere = directory.path().join("elsewhere");
         std::fs::create_dir(&elsewhere).unwrap();
@@ -282,9 +304,22 @@ mod tests {
         let again = unix(&directory.path().join("b.sock"));
         let path = directory.path().join("b.sock");
         let address = format!("unix:{}", path.display());
-        assert!(kept.keep(1, address.clone(), opened(&address), again));
+        assert!(kept.keep(1, address.clone(), opened(&address), again, None));
         std::fs::remove_file(&path).unwrap();
         let _other = unix(&path);
+        kept.clear();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn the_file_of_another_user_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let address = format!("unix:{}", path.display());
+        let mut kept = Kept::default();
+        let somebody = Uid::from_raw(nix::unistd::geteuid().as_raw() + 1);
+        let socket = unix(&path);
+        assert!(kept.keep(1, address.clone(), opened(&address), socket, Some(somebody)));
         kept.clear();
         assert!(path.exists());
     }

@@ -187,6 +187,7 @@ impl Master {
         let at = process.slot;
         let running = &mut self.groups[at.group];
         let place = running.place(at.slot);
+        let maker = running.credentials.another_user();
         let kept = &mut running.slots[usize::from(at.slot)].kept;
         let Ok(parsed) = parse(&address) else {
             log::error!("{place}: \"{address}\", where it says that it listens, is no address");
@@ -196,7 +197,7 @@ impl Master {
             if let Some(chosen) = chosen(&parsed, &socket) {
                 opened.address = chosen.to_string();
             }
-            if !kept.keep(id, address.clone(), opened.clone(), socket) {
+            if !kept.keep(id, address.clone(), opened.clone(), socket, maker) {
                 log::warn!(
                     "{place}: too many sockets are kept for it; this one will not outlive it"
                 );
@@ -219,9 +220,7 @@ impl Master {
             return;
         };
         let ended = process.has_ended();
-        if ended || process.phase == Phase::Starting {
-            process.ready.get_or_insert(now);
-        }
+        process.ready.get_or_insert(now);
         if ended || process.phase != Phase::Starting {
             return;
         }
@@ -294,7 +293,7 @@ impl Master {
                 return true;
             }
             running.proven
-                && running.slots.iter().all(|slot| {
+                && running.wanted_slots().all(|slot| {
                     let current = slot.current.and_then(|id| self.processes.get(&id));
                     current.is_some_and(|process| process.phase == Phase::Ready)
                         || slot.backoff.failures() >= ATTEMPTS
@@ -304,6 +303,15 @@ impl Master {
             self.mood = Mood::Running;
             self.announce();
             self.start_pending_reload();
+        }
+    }
+
+    /// A process that was told to go before it was ready has had the time to become so.
+    pub(crate) fn on_late(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get(&id)
+            && process.ready.is_none()
+        {
+            self.kill(id);
         }
     }
 
@@ -343,6 +351,12 @@ impl Master {
         };
         if !matches!(process.phase, Phase::Starting | Phase::Ready) {
             return;
+        }
+        // It may be accepting already without our having heard of it, and then it has something in hand. If not, there is
+        // nothing to wait for.
+        if process.phase == Phase::Starting {
+            let late = Timer::Late(id);
+            self.timers.at(Instant::now() + STOP, late);
         }
         process.set_phase(Phase::Draining);
         let window = self.groups[process.slot.group].definition.drain;

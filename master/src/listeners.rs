@@ -65,7 +65,16 @@ impl GroupListeners {
                 }
             })
             .collect();
-        let claimed = claimed.map_err(StartError::system("use a socket that was handed over"))?;
+        let mut claimed =
+            claimed.map_err(StartError::system("use a socket that was handed over"))?;
+        if wait && reuse_port && claimed.len() > usize::from(group.count) {
+            // What waits in their queues is told so, rather than left to wait for nobody.
+            log::warn!(
+                "group \"{}\" has fewer processes now: what waits for the last ones at {address} is lost",
+                group.name
+            );
+            claimed.truncate(usize::from(group.count));
+        }
         let sockets = if reuse_port {
             bind_each(address, group.count, group.backlog, wait, claimed)
         } else if claimed.is_empty() {

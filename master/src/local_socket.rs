@@ -65,6 +65,19 @@ impl LocalSocket {
         self.owner = 0;
     }
 
+    /// Removes the file of a datagram socket whose process is gone.
+    pub(crate) fn remove_left_over(path: &Path) -> io::Result<()> {
+        if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        match UnixDatagram::unbound()?.connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)
+            }
+            _ => Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

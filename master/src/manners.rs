@@ -252,6 +252,7 @@ impl Manners {
         };
         Ok(Chores {
             nofile: self.nofile,
+            usual: None,
             nice: self.nice,
             cpu_set: match &cpus {
                 Some(cpus) => Some(cpus.set()?),
@@ -269,6 +270,8 @@ impl Manners {
 #[derive(Debug, Clone)]
 pub(crate) struct Chores {
     nofile: Option<u64>,
+    /// The soft limit without it; as high as the hard one if there is none.
+    usual: Option<u64>,
     nice: Option<i32>,
     /// As text for people, and as the kernel takes it.
     cpus: Option<Cpus>,
@@ -317,6 +320,12 @@ impl Refused {
 }
 
 impl Chores {
+    /// With the soft limit of descriptors that the master was started with, for programs that know nothing of ours.
+    pub(crate) fn with_usual_descriptors(mut self, soft: Option<u64>) -> Self {
+        self.usual = soft;
+        self
+    }
+
     /// All but the working directory.
     pub(crate) fn but_directory(mut self) -> Self {
         self.directory = None;
@@ -334,10 +343,10 @@ impl Chores {
             Some(limit) => setrlimit(Resource::RLIMIT_NOFILE, limit, limit)
                 .map_err(refused(Chore::Descriptors))?,
             // The usual soft limit is only low for the sake of select(2). Without more, one can still live.
-            None => drop(
-                getrlimit(Resource::RLIMIT_NOFILE)
-                    .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)),
-            ),
+            None => drop(getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+                let soft = self.usual.map_or(hard, |usual| usual.min(hard));
+                setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+            })),
         }
         if let Some(value) = self.nice {
             sys::set_nice(value).map_err(refused(Chore::Nice))?;

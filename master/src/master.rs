@@ -66,6 +66,8 @@ pub(crate) enum Timer {
     Boot(ProcessId),
     /// The process has had its time to end.
     Kill(ProcessId),
+    /// The process was told to go before it was ready.
+    Late(ProcessId),
     /// The client has had its time to say what it wants, and to take the answer.
     Client(ClientId),
     /// Time to try again what the process did not take.
@@ -74,6 +76,8 @@ pub(crate) enum Timer {
     Connect(ProcessId),
     /// A process has had its time to say which connections it has.
     Listing(ClientId),
+    /// Time to look whether the rest of a program's processes has finished.
+    Group(ProcessId),
     /// A program that does not say when it is ready has lived for a while.
     Alive(ProcessId),
     /// The master that is to take this one's place has had its time.
@@ -144,6 +148,8 @@ pub(crate) struct Master {
     pub(crate) routing: Routing,
     pub(crate) notices: Option<Notices>,
     pub(crate) notifier: Notifier,
+    /// The soft limit of descriptors that this program was started with.
+    pub(crate) usual_descriptors: Option<u64>,
     /// How this program is started anew.
     pub(crate) invocation: Invocation,
     pub(crate) page: StatsPage,
@@ -192,9 +198,9 @@ impl Master {
         let init = std::process::id() == 1;
         let mut signals = caught_signals(init)?;
         // Two descriptors for each process, and the listeners.
-        if let Err(error) = sys::raise_descriptors() {
-            log::warn!("cannot raise the limit of open descriptors: {error}");
-        }
+        let usual_descriptors = sys::raise_descriptors()
+            .inspect_err(|error| log::warn!("cannot raise the limit of open descriptors: {error}"))
+            .ok();
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(StartError::system("poll for signals"))?;
@@ -241,6 +247,7 @@ impl Master {
             notices,
             notifier,
             invocation,
+            usual_descriptors,
             free_rows: VecDeque::new(),
             fresh_row: 0,
             page,
@@ -394,8 +401,10 @@ impl Master {
             }),
             Timer::Boot(id) => self.on_boot_timeout(id),
             Timer::Alive(id) => self.on_alive(id),
+            Timer::Group(id) => self.on_end(id),
             Timer::Succession(id) => self.on_succession_timeout(id),
             Timer::Kill(id) => self.on_kill_timeout(id),
+            Timer::Late(id) => self.on_late(id),
             Timer::Client(id) => self.on_client_timeout(id),
             Timer::Listing(client) => self.on_listing_timeout(client),
             Timer::Resend(id) => self.resend(id),

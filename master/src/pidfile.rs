@@ -98,9 +98,12 @@ impl PidFile {
 
     fn write(&mut self) -> io::Result<()> {
         let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        file.set_len(0)?;
+        // Whoever looks meanwhile sees one number or the other: first all of it, then the end.
+        let text = format!("{}\n", self.owner);
+        let before = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         file.rewind()?;
-        file.write_all(format!("{}\n", self.owner).as_bytes())
+        file.write_all(format!("{text:\n<before$}").as_bytes())?;
+        file.set_len(text.len() as u64)
     }
 }
 

@@ -67,6 +67,9 @@ pub(crate) struct Status {
     pub(crate) stop_within_ms: u64,
     /// What became of the last reload.
     pub(crate) last_reload: Option<String>,
+    /// The master before this one, while it has something in hand after an upgrade.
+    #[serde(default)]
+    pub(crate) predecessor: Option<u32>,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) workers: Vec<WorkerStatus>,
 }

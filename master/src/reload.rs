@@ -45,6 +45,12 @@ impl Reload {
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
+
+    /// Those who wait for a reload that has not begun; it will not.
+    pub(crate) fn take_waiting(&mut self) -> Vec<ClientId> {
+        self.again = false;
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 impl Master {
@@ -62,7 +68,11 @@ impl Master {
                 self.reload.again = true;
                 self.reload.waiting.extend(client);
             }
-            Mood::Running if self.reload.is_under_way() || self.scaling.is_under_way() => {
+            Mood::Running
+                if self.reload.is_under_way()
+                    || self.scaling.is_under_way()
+                    || self.succession.is_under_way() =>
+            {
                 log::info!("reload: once more after what is under way");
                 self.reload.again = true;
                 self.reload.waiting.extend(client);
@@ -72,7 +82,7 @@ impl Master {
     }
 
     pub(crate) fn start_pending_reload(&mut self) {
-        if self.scaling.is_under_way() {
+        if self.scaling.is_under_way() || self.succession.is_under_way() {
             return;
         }
         if std::mem::take(&mut self.reload.again) && !self.is_stopping() {

@@ -131,6 +131,7 @@ impl Master {
             push_socket: self.identity.push_socket.display().to_string(),
             stop_within_ms: ms(self.longest_stop()),
             last_reload: self.reload.last.clone(),
+            predecessor: self.predecessor_drains(),
             listeners: self.listener_statuses(),
             workers: self.worker_statuses(),
         }

@@ -21,8 +21,7 @@ use crate::listing::Listing;
 use crate::pidfile::holder;
 use crate::protocol::{Reply, Request, Status};
 use crate::{
-    Cli, Exit, Group, UsageError, child, config, count, exec, group, logger, manners, router,
-    seated, sys, title,
+    Cli, Exit, Group, UsageError, child, config, count, exec, group, manners, seated, sys,
 };
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
@@ -108,6 +107,7 @@ impl Args {
             // Before anything is stopped: a restart with nonsense must not end in a stop.
             if let Err(reason) = group::check(&groups) {
                 let error = StartError::Invalid(reason);
+                exec::refuse(&error.to_string());
                 let _ = complain(&self.name, &error);
                 return error.exit();
             }
@@ -163,21 +163,16 @@ impl Args {
 
     /// Takes the seat that the master has executed this process for.
     fn sit(&self, taken: io::Result<seated::Taken>, groups: &[Group]) -> ! {
-        let taken = match taken {
+        let mut taken = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 let _ = complain(&self.name, &format!("cannot take its seat: {error}"));
                 std::process::exit(1);
             }
         };
-        logger::adopt(taken.log_level, taken.log_format, taken.log);
-        exec::forget_variables();
-        title::begin(&self.name);
+        taken.settle(&self.name);
         let seat = taken.seat;
         let name = &seat.place.group;
-        if *name == router::NAME {
-            child::enter_executed(&workhive_worker::router_program(), None, seat);
-        }
         let Some(group) = groups.iter().find(|group| group.name == *name) else {
             let why = format!("this program has no group \"{name}\", which the hive has");
             child::fail(&seat, &why)

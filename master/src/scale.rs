@@ -72,6 +72,12 @@ impl Scaling {
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
+
+    /// Those who wait for something that has not begun; it will not.
+    pub(crate) fn take_waiting(&mut self) -> Vec<ClientId> {
+        let wishes = self.waiting.drain(..);
+        wishes.filter_map(|wish| wish.client).collect()
+    }
 }
 
 impl Master {
@@ -141,7 +147,10 @@ impl Master {
                 if !self.step_is_done(group, step) {
                     return;
                 }
-            } else if matches!(self.mood, Mood::Running) && !self.reload.is_under_way() {
+            } else if matches!(self.mood, Mood::Running)
+                && !self.reload.is_under_way()
+                && !self.succession.is_under_way()
+            {
                 match self.scaling.waiting.pop_front() {
                     Some(wish) => self.start_scaling(wish),
                     None => return,
@@ -175,6 +184,13 @@ impl Master {
         let all = others - usize::from(from) + usize::from(to);
         if !(1..=MAX_COUNT).contains(&usize::from(to)) {
             let why = format!("group \"{name}\" can have 1 to {MAX_COUNT} processes, not {to}");
+            return self.refuse_scale(client, &why);
+        }
+        if to < from && definition.command.is_some() && definition.reuse_port {
+            let why = format!(
+                "group \"{name}\" cannot have fewer processes: each has a queue of its own, and what waits in those of \
+                 the last ones would wait for nobody. Without --reuse-port it can"
+            );
             return self.refuse_scale(client, &why);
         }
         if let Some(why) = definition.one_process.as_ref().filter(|_| to > 1) {
@@ -376,12 +392,7 @@ impl Master {
             self.slot_down(SlotId { group, slot });
         }
         for id in left {
-            let process = self.processes.get(&id);
-            if process.is_some_and(|process| process.phase == Phase::Starting) {
-                self.end(id);
-            } else {
-                self.drain(id);
-            }
+            self.drain(id);
         }
         for slot in gone {
             self.settle_retired(SlotId { group, slot });

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
-use workhive_ipc::{StatsPage, WorkerEnd, route};
+use workhive_ipc::{StatsPage, ToMaster, WorkerEnd, route};
 use workhive_worker::{Inherited, Place, Seat};
 
 use crate::exec::Image;
 use crate::line::Format;
-use crate::{bound, logger, sys};
+use crate::{bound, child, exec, logger, router, sys, title};
 
 /// The variable with the seat, in JSON.
 pub(crate) const SEAT: &str = "WORKHIVE_SEAT";
@@ -134,6 +134,38 @@ pub(crate) fn read() -> Option<io::Result<Taken>> {
     }
     let text = std::env::var(SEAT).ok()?;
     Some(take(&text))
+}
+
+/// Takes the seat of this process if it is to be the router, and never returns then.
+pub(crate) fn enter_router(program: &str) {
+    let is_router = std::env::var(SEAT)
+        .ok()
+        .and_then(|text| serde_json::from_str::<Written>(&text).ok())
+        .is_some_and(|written| written.group == router::NAME);
+    if is_router && let Some(Ok(mut taken)) = read() {
+        taken.settle(program);
+        child::enter_executed(&workhive_worker::router_program(), None, taken.seat);
+    }
+}
+
+impl Taken {
+    /// From here on the process logs as one of the hive of program `name`.
+    pub(crate) fn settle(&mut self, name: &str) {
+        logger::adopt(self.log_level, self.log_format, self.log.take());
+        exec::forget_variables();
+        title::begin(name);
+    }
+}
+
+/// This process cannot even read its command line: if it was to take a seat, the master is to know why.
+pub(crate) fn refuse(reason: &str) {
+    let ours = std::env::var(PID).ok().and_then(|pid| pid.parse().ok()) == Some(std::process::id());
+    let text = ours.then(|| std::env::var(SEAT).ok()).flatten();
+    let written = text.and_then(|text| serde_json::from_str::<Written>(&text).ok());
+    if let Some(Ok(control)) = written.map(|written| sys::take_over(written.control)) {
+        // If the master does not hear it, it still sees the exit code.
+        let _ = WorkerEnd::from(control).send(&ToMaster::boot_failed(reason), None);
+    }
 }
 
 fn take(text: &str) -> io::Result<Taken> {

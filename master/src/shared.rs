@@ -113,7 +113,7 @@ impl Shared {
     /// One that the master before this one had.
     pub(crate) fn take(&mut self, handed: HandedShared) {
         let shared = SharedSocket {
-            bound: Bound::handed(handed.socket, handed.address, true),
+            bound: Bound::handed(handed.socket, handed.address, handed.file),
             users: Vec::new(),
             said: handed.said,
         };

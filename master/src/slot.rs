@@ -162,6 +162,8 @@ pub(crate) struct Running {
     pub(crate) steering: Steering,
     /// True once any of its processes has been ready.
     pub(crate) proven: bool,
+    /// How many processes it was started with.
+    pub(crate) configured: u16,
     /// Failed attempts before that.
     pub(crate) failures: u32,
     /// Its program has said that it is ready: from then on it is waited for.
@@ -185,6 +187,7 @@ impl Running {
             })
             .collect();
         Self {
+            configured: definition.count,
             definition,
             credentials,
             listeners,
@@ -199,6 +202,11 @@ impl Running {
     /// Makes the sockets that this many processes need.
     pub(crate) fn grow_listeners(&mut self, count: u16) -> io::Result<()> {
         self.listeners.grow(count, self.definition.backlog)
+    }
+
+    /// The slots that are to be filled: there may be more, whose sockets the others serve.
+    pub(crate) fn wanted_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().take(usize::from(self.definition.count))
     }
 
     /// `push[2]`.

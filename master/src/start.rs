@@ -135,6 +135,16 @@ impl Args {
         for group in &groups {
             credentials.push(Credentials::of(group).map_err(StartError::User)?);
         }
+        if let Some(estate) = &handed.estate
+            && estate.path != identity.pid_file
+        {
+            return Err(StartError::Surroundings(format!(
+                "the pid file would be {}, and is {}: with another pid file, or another first address from which its name \
+                 is made, nobody would find the hive; restart it instead",
+                identity.pid_file.display(),
+                estate.path.display()
+            )));
+        }
         let taken = match &handed.estate {
             Some(estate) => Ok(PidFile::handed(copy(&estate.pid_file)?, &identity.pid_file)),
             None => PidFile::take(&identity.pid_file),
@@ -144,9 +154,18 @@ impl Args {
             Taken::Io(error) => pid_file_error(error),
         })?;
         let mut running = Vec::with_capacity(groups.len());
-        for (group, credentials) in groups.into_iter().zip(credentials) {
+        for (mut group, credentials) in groups.into_iter().zip(credentials) {
+            let configured = group.count;
+            if let Some(estate) = &handed.estate {
+                group.count = estate.count(&group.name, configured);
+            }
             let listeners = GroupListeners::bind(&group, handed)?;
-            running.push(Running::new(group, credentials, listeners));
+            let mut group = Running::new(group, credentials, listeners);
+            group.configured = configured;
+            if let Some(estate) = &handed.estate {
+                group.notifies |= estate.notifies(&group.definition.name);
+            }
+            running.push(group);
         }
         for address in handed.unclaimed() {
             log::warn!("nobody listens any more at {address}, whose socket was handed over");
@@ -163,15 +182,8 @@ impl Args {
         let foreign = running
             .iter()
             .find(|running| running.definition.command.is_some());
-        let mut before = handed
-            .estate
-            .as_mut()
-            .and_then(|estate| estate.notices.take());
         let notices = foreign
-            .map(|running| match before.take() {
-                Some(socket) => Ok(Notices::handed(socket, &identity.notify_socket)),
-                None => Notices::bind(&identity, &running.credentials),
-            })
+            .map(|running| Notices::bind(&identity, &running.credentials))
             .transpose()
             .map_err(|error| StartError::Control {
                 path: identity.notify_socket.clone(),

@@ -15,13 +15,22 @@ pub(crate) struct Steering {
 }
 
 impl Master {
+    /// Steers all groups once more: another master may have done so meanwhile.
+    pub(crate) fn steer_anew(&mut self) {
+        for group in 0..self.groups.len() {
+            self.groups[group].steering.skipped = None;
+            self.steer(group);
+        }
+    }
+
     /// Steers new connections of a group away from the slots that are down; with none, or nothing but such, the kernel's
     /// hash decides.
     pub(crate) fn steer(&mut self, group: usize) {
-        let stopping = self.is_stopping();
+        let (stopping, heir) = (self.is_stopping(), self.is_heir());
         let running = &mut self.groups[group];
         // At the start all sockets are there before the first process is.
-        if stopping || !running.proven || running.steering.refused {
+        // And during an upgrade both masters have them, but it is one that is in charge.
+        if stopping || heir || !running.proven || running.steering.refused {
             return;
         }
         let Some((socket, total)) = running.listeners.steerable() else {

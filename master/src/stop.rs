@@ -6,7 +6,7 @@ use crate::error::StartError;
 use crate::life::STOP;
 use crate::logger;
 use crate::master::{Master, Mood};
-use crate::slot::{Phase, processes};
+use crate::slot::processes;
 
 /// How long the end of the last process, killed perhaps, may take to be seen.
 const LAST: Duration = Duration::from_millis(500);
@@ -21,6 +21,7 @@ impl Master {
             } if !graceful => {
                 let ids: Vec<_> = self.processes.keys().copied().collect();
                 log::warn!("asked again to stop now: killing {}", processes(ids.len()));
+                self.stop_predecessor(false);
                 for id in ids {
                     self.kill(id);
                 }
@@ -55,20 +56,23 @@ impl Master {
             log::error!("{reason}");
         }
         // Else it is the last word of the program, on the standard error to which it logs too.
+        // Processes of one that was to take over serve already.
+        let graceful = self.is_heir();
         if !self.is_stopping() {
             self.mood = Mood::Stopping {
-                graceful: false,
+                graceful,
                 reason: Some(reason),
             };
         }
-        self.end_all(false);
+        self.end_all(graceful);
     }
 
     fn end_all(&mut self, graceful: bool) {
         self.cancel_reload();
         self.cancel_scaling();
-        self.cancel_upgrade();
+        self.cancel_upgrade(graceful);
         self.tell_stopping();
+        self.stop_predecessor(graceful);
         // The router may be on its way, and is still needed by those that drain.
         let routing = &self.routing;
         self.orders
@@ -87,12 +91,7 @@ impl Master {
         let workers = workers.filter(|(_, process)| !self.is_router(process.slot));
         let workers: Vec<_> = workers.map(|(id, _)| *id).collect();
         for id in workers {
-            // One that is not ready yet has nothing in hand.
-            let starting = self
-                .processes
-                .get(&id)
-                .is_some_and(|process| process.phase == Phase::Starting);
-            if graceful && !starting {
+            if graceful {
                 self.drain(id);
             } else {
                 self.end(id);
@@ -103,12 +102,16 @@ impl Master {
 
     /// How the hive ended, once it has.
     pub(crate) fn ended(&mut self) -> Option<Result<(), StartError>> {
+        if !self.is_stopping()
+            || !self.processes.is_empty()
+            || self.succession.is_under_way()
+            || self.predecessor_drains().is_some()
+        {
+            return None;
+        }
         let Mood::Stopping { reason, .. } = &mut self.mood else {
             return None;
         };
-        if !self.processes.is_empty() || self.succession.is_under_way() {
-            return None;
-        }
         let reason = reason.take();
         if reason.is_none() {
             log::info!("stopped");

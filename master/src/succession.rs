@@ -17,7 +17,7 @@ use workhive_ipc::{Received, Row, ToPredecessor, ToSuccessor, ToWorker, route, s
 use crate::clock::Span;
 use crate::control::ClientId;
 use crate::exec::{Image, describe_failure};
-use crate::handed::{Written, WrittenKept, WrittenShared, WrittenSocket};
+use crate::handed::{Written, WrittenCount, WrittenKept, WrittenShared, WrittenSocket};
 use crate::life::STOP;
 use crate::link::{Link, Sent};
 use crate::master::{Master, Mood, Timer};
@@ -51,6 +51,8 @@ struct Successor {
     started: Instant,
     stage: Stage,
     failure: Option<String>,
+    /// It was told to stop.
+    told: bool,
     /// Its processes that are connected to our router.
     routed: Vec<route::Process>,
     /// Streams to them that no router has taken yet.
@@ -171,14 +173,13 @@ impl Master {
             epoch: self.epoch,
             next_id: self.next_id,
             router: self.routing.group().is_some(),
+            path: self.identity.pid_file.clone(),
+            descriptors: self.usual_descriptors,
+            counts: self.write_counts(),
             link: image.give(theirs),
             pid_file: image.give(self.pid_file.file()?),
             control: image.give(self.control.socket()?),
             push: self.routing.socket()?.map(|socket| image.give(socket)),
-            notices: match &self.notices {
-                Some(notices) => Some(image.give(notices.socket()?)),
-                None => None,
-            },
             groups: self.write_groups(&mut image)?,
             shared: self.write_shared(&mut image)?,
             kept: self.write_kept(&mut image)?,
@@ -190,12 +191,16 @@ impl Master {
         let started = image.spawn();
         crate::spawn::unblock(mask);
         let pid = started?;
-        let pidfd = sys::pidfd_open(pid).inspect_err(|_| {
-            // It has not been reaped, so the number is its own.
+        let watched = sys::pidfd_open(pid).and_then(|pidfd| {
+            self.watch_fd(&pidfd, id * 2)?;
+            self.watch_fd(&ours, id * 2 + 1)?;
+            Ok(pidfd)
+        });
+        let pidfd = watched.inspect_err(|_| {
+            // It has not been reaped, so the number is its own; and nobody would ever learn of its end.
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(pid, None);
         })?;
-        self.watch_fd(&pidfd, id * 2)?;
-        self.watch_fd(&ours, id * 2 + 1)?;
         Ok(Successor {
             id,
             pid,
@@ -204,11 +209,23 @@ impl Master {
             started: Instant::now(),
             stage: Stage::Starting,
             failure: None,
+            told: false,
             routed: Vec::new(),
             streams: Vec::new(),
             row,
             clients: Vec::new(),
         })
+    }
+
+    fn write_counts(&self) -> Vec<WrittenCount> {
+        let groups = self.groups.iter();
+        let counts = groups.map(|running| WrittenCount {
+            group: running.definition.name.clone(),
+            configured: running.configured,
+            count: running.definition.count,
+            notifies: running.notifies,
+        });
+        counts.collect()
     }
 
     fn write_groups(&self, image: &mut Image) -> io::Result<Vec<WrittenSocket>> {
@@ -220,7 +237,7 @@ impl Master {
                     asked: asked.to_string(),
                     address: bound.address.to_string(),
                     reuse_port,
-                    ours: bound.is_ours(),
+                    file: bound.file().cloned(),
                     fd: image.give(bound.socket.try_clone()?),
                 });
             }
@@ -234,6 +251,7 @@ impl Master {
                 asked: asked.to_string(),
                 address: bound.address.to_string(),
                 said: said.cloned(),
+                file: bound.file().cloned(),
                 fd: image.give(bound.socket.try_clone()?),
             })
         });
@@ -244,12 +262,13 @@ impl Master {
         let mut written = Vec::new();
         for running in &self.groups {
             for (number, slot) in (0..).zip(&running.slots) {
-                for (asked, opened, socket) in slot.kept.all() {
+                for (asked, opened, socket, file) in slot.kept.all() {
                     written.push(WrittenKept {
                         group: running.definition.name.clone(),
                         slot: number,
                         asked: asked.to_owned(),
                         opened: opened.clone(),
+                        file: file.cloned(),
                         fd: image.give(socket.try_clone_to_owned()?),
                     });
                 }
@@ -259,11 +278,19 @@ impl Master {
     }
 
     fn upgrade_failed(&mut self, clients: Vec<ClientId>, why: &str) {
-        let text = format!("the upgrade failed, everything stays as it was: {why}");
-        log::error!("{text}");
+        let text = if self.is_stopping() {
+            let text = format!("no upgrade, the hive is stopping: {why}");
+            log::info!("{text}");
+            text
+        } else {
+            let text = format!("the upgrade failed, everything stays as it was: {why}");
+            log::error!("{text}");
+            text
+        };
         for client in clients {
             self.reply(client, &Reply::failed(&text));
         }
+        self.steer_anew();
         self.start_pending_reload();
     }
 
@@ -288,6 +315,10 @@ impl Master {
                 Ok(Received::Message(ToPredecessor::Link { process }, stream)) => {
                     self.link_for_successor(process, stream);
                 }
+                Ok(Received::Message(ToPredecessor::Stop { graceful }, _)) => {
+                    log::info!("the new master stops, and this one with it");
+                    self.stop(graceful);
+                }
                 Ok(Received::Message(ToPredecessor::Ended { process }, _)) => {
                     self.successors_process_ended(process);
                 }
@@ -304,7 +335,7 @@ impl Master {
                 }
                 Err(error) => {
                     successor.failure = Some(error.to_string());
-                    self.end_successor();
+                    self.end_successor(true);
                     return;
                 }
             }
@@ -343,9 +374,6 @@ impl Master {
         if let Some(file) = self.routing.file_mut() {
             file.disown();
         }
-        if let Some(notices) = &mut self.notices {
-            notices.file_mut().disown();
-        }
     }
 
     /// The new master is in charge: this one finishes what it has in hand, and ends.
@@ -364,9 +392,23 @@ impl Master {
         for client in clients {
             self.reply(client, &Reply::done(&text));
         }
+        self.answer_the_rest();
         self.pid_file.release();
         self.notifier.main_pid(pid);
         self.stop(true);
+    }
+
+    /// Whoever still waits for something of this master has got it by the upgrade, or has to ask the new one.
+    fn answer_the_rest(&mut self) {
+        for client in self.reload.take_waiting() {
+            let text = "an upgrade has replaced every process";
+            self.reply(client, &Reply::done(text));
+        }
+        let waiting = std::mem::take(&mut self.succession.waiting);
+        for client in waiting.into_iter().chain(self.scaling.take_waiting()) {
+            let text = "an upgrade has taken place meanwhile: ask again";
+            self.reply(client, &Reply::failed(text));
+        }
     }
 
     /// A process of the new master is to be connected to the router, which is that of both until this master ends.
@@ -536,14 +578,21 @@ impl Master {
         }
         let text = format!("was not ready within {}", Span(successor.started.elapsed()));
         successor.failure.get_or_insert(text);
-        // Its processes see that it is gone, finish what they have in hand, and end.
-        if let Err(error) = sys::pidfd_send(successor.pidfd.as_fd(), Signal::SIGKILL) {
+        if !successor.told {
+            // It ends what it has started, processes that hang included.
+            self.end_successor(true);
+        } else if let Err(error) = sys::pidfd_send(successor.pidfd.as_fd(), Signal::SIGKILL) {
             log::error!("cannot kill process {}: {error}", successor.pid);
         }
     }
 
     /// This hive stops before it is decided: the new one is to stop too, with all that it has.
-    pub(crate) fn end_successor(&mut self) {
+    fn end_successor(&mut self, graceful: bool) {
+        let window = if graceful {
+            self.longest_stop()
+        } else {
+            STOP * 2
+        };
         let Some(successor) = &mut self.succession.successor else {
             return;
         };
@@ -551,19 +600,26 @@ impl Master {
             return;
         }
         let id = successor.id;
-        if let Err(error) = sys::pidfd_send(successor.pidfd.as_fd(), Signal::SIGINT) {
+        successor.told = true;
+        // Its processes may serve already.
+        let signal = if graceful {
+            Signal::SIGTERM
+        } else {
+            Signal::SIGINT
+        };
+        if let Err(error) = sys::pidfd_send(successor.pidfd.as_fd(), signal) {
             log::error!("cannot stop process {}: {error}", successor.pid);
         }
         self.timers
-            .at(Instant::now() + STOP * 2, Timer::Succession(id));
+            .at(Instant::now() + window, Timer::Succession(id));
     }
 
     /// Nobody waits for an upgrade any more: the hive stops.
-    pub(crate) fn cancel_upgrade(&mut self) {
+    pub(crate) fn cancel_upgrade(&mut self, graceful: bool) {
         self.succession.wanted = false;
         for client in std::mem::take(&mut self.succession.waiting) {
             self.reply(client, &Reply::failed("the hive is stopping"));
         }
-        self.end_successor();
+        self.end_successor(graceful);
     }
 }

@@ -161,6 +161,19 @@ fn prepare(plan: &mut Plan<'_>, parent: Pid) -> Result<(), (u16, Errno)> {
             unsafe { sigaction(signal, &usual) }.map_err(|errno| (DESCRIPTORS, errno))?;
         }
     }
+    if !plan.foreign {
+        // What everybody is sent must not hit one of ours before it has its own dispositions.
+        for signal in [
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+        ] {
+            let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+            // SAFETY: to ignore a signal runs no code.
+            unsafe { sigaction(signal, &ignored) }.map_err(|errno| (DESCRIPTORS, errno))?;
+        }
+    }
     arrange(plan).map_err(|errno| (DESCRIPTORS, errno))?;
     if let Some(directory) = plan.directory {
         nix::unistd::chdir(directory).map_err(|errno| (DIRECTORY, errno))?;
@@ -438,10 +451,10 @@ pub(crate) fn set_nice(value: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) }).map(drop)
 }
 
-/// Raises this process's limit of open descriptors to what the administrator allows. The usual soft limit is only low
-/// for the sake of select(2).
-pub(crate) fn raise_descriptors() -> io::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+/// Raises this process's limit of open descriptors to what the administrator allows; returns what it was. The usual soft
+/// limit is only low for the sake of select(2).
+pub(crate) fn raise_descriptors() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(())
+    Ok(soft)
 }

@@ -47,6 +47,7 @@ impl Master {
             self.orders.retain(|order| order.slot.group != group);
         }
         // It is the same hive: what the old processes said of themselves goes on to hold, and no number comes back.
+        self.usual_descriptors = estate.descriptors;
         self.epoch = estate.epoch;
         self.next_id = estate.next_id + NUMBERS;
         let id = self.new_id();
@@ -74,9 +75,7 @@ impl Master {
             if let Some(slot) =
                 running.and_then(|running| running.slots.get_mut(usize::from(kept.slot)))
             {
-                // Nobody's yet; whoever opens it in that slot claims it.
-                slot.kept.keep(0, kept.asked, kept.opened, kept.socket);
-                slot.kept.disown();
+                slot.kept.take(kept);
             }
         }
     }
@@ -99,6 +98,21 @@ impl Master {
             }
         }
         true
+    }
+
+    /// The master before this one, if that one still has something in hand.
+    pub(crate) fn predecessor_drains(&self) -> Option<u32> {
+        let predecessor = self.succession.predecessor.as_ref();
+        predecessor
+            .filter(|predecessor| predecessor.stage == Stage::Done)
+            .map(|predecessor| predecessor.pid)
+    }
+
+    /// The hive stops, and what is left of the master before this one with it.
+    pub(crate) fn stop_predecessor(&mut self, graceful: bool) {
+        if self.predecessor_drains().is_some() {
+            self.tell_predecessor(ToPredecessor::Stop { graceful }, None);
+        }
     }
 
     /// True if this number is the predecessor's.
@@ -202,6 +216,7 @@ impl Master {
             log::error!("cannot poll the control socket: {error}");
         }
         self.handed = Handed::default();
+        self.steer_anew();
     }
 
     /// The pid file, the control socket and the files of all sockets are this master's.
@@ -221,9 +236,6 @@ impl Master {
         }
         if let Some(file) = self.routing.file_mut() {
             file.own();
-        }
-        if let Some(notices) = &mut self.notices {
-            notices.file_mut().own();
         }
     }
 

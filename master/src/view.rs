@@ -64,6 +64,12 @@ impl Status {
             self.pid,
             Span(Duration::from_millis(self.uptime_ms))
         );
+        if let Some(pid) = self.predecessor {
+            let _ = writeln!(
+                text,
+                "the master before this one, pid {pid}, still has something in hand"
+            );
+        }
         if let Some(last) = &self.last_reload {
             text.extend(["last reload: ", &table::plain(last), "\n"]);
         }

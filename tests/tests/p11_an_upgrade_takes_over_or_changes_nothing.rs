@@ -10,6 +10,7 @@ use workhive_tests::load::{Habit, Load};
 use workhive_tests::program_file::ProgramFile;
 use workhive_tests::push::PushSetup;
 use workhive_tests::routes::Routes;
+use workhive_tests::text::TextClient;
 use workhive_tests::users::Users;
 use workhive_tests::{Hive, Port, Setup, eventually, proc, program};
 
@@ -168,7 +169,7 @@ fn a_stop_in_the_middle_ends_both() {
 }
 
 #[test]
-fn an_upgrade_during_an_upgrade_comes_after_it() {
+fn whoever_asks_for_an_upgrade_during_one_is_told_to_ask_again() {
     let (mut hive, port, program) = echo(&["--count", "2", "--drain", "1"]);
     let go = program.wait();
     let first = hive.verb_later("upgrade", &[] as &[&str]);
@@ -182,7 +183,7 @@ fn an_upgrade_during_an_upgrade_comes_after_it() {
     // Whoever asked the old master for one more is told whom to ask now.
     let second = second.finish();
     assert_eq!(second.code, Some(1), "{second:?}");
-    assert!(second.stderr.contains("stopping"), "{second:?}");
+    assert!(second.stderr.contains("ask again"), "{second:?}");
     hive.meet_heir();
     assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
     hive.stop();
@@ -262,4 +263,63 @@ fn ports_that_processes_have_opened_by_themselves_go_along() {
         assert_eq!(client.text(), r#"{"uid":"uid1","percent":"88%"}"#);
         client.close();
     }
+}
+
+#[test]
+fn a_new_program_that_does_not_understand_its_command_line_is_quoted() {
+    let script = format!(
+        "#!/bin/sh\nexec {} \"$@\" --no-such-option\n",
+        program!("workhive-under-test")
+    );
+    fails(&script, &["--count", "2"], "--no-such-option");
+}
+
+#[test]
+fn a_new_program_that_would_have_another_pid_file_changes_nothing() {
+    // What comes first on the command line is the program's business: here it leaves the pid file out.
+    let script = format!(
+        "#!/bin/sh\nexec {} echo \"$2\" start --count 2\n",
+        program!("workhive-under-test")
+    );
+    fails(&script, &["--count", "2"], "the pid file would be");
+}
+
+#[test]
+fn a_hive_that_was_scaled_stays_so() {
+    let (mut hive, port, _program) = echo(&["--count", "2", "--drain", "1", "--reuse-port"]);
+    for number in ["4", "3"] {
+        assert_eq!(hive.verb("scale", &[number]).code, Some(0));
+    }
+    assert_eq!(hive.verb("upgrade", &[] as &[&str]).code, Some(0));
+    hive.meet_heir();
+    assert_eq!(hive.slots().len(), 3);
+    // The socket of the fourth is served by the others.
+    for _ in 0..64 {
+        assert_eq!(HttpClient::connect(port.addr()).get("/").status, 200);
+    }
+    hive.stop();
+}
+
+#[test]
+fn a_stop_after_an_upgrade_ends_what_is_left_of_the_old_master_too() {
+    let setup = Setup::new(program!("workhive-under-test"));
+    let port = Port::reserve();
+    let setup = setup.words(["echo".to_owned(), format!("text://{port}")]);
+    let hive = setup.options(["--count", "2", "--drain", "300"]).start();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = TextClient::connect(port.addr());
+            assert_eq!(client.ask("hello"), "hello");
+            client
+        })
+        .collect();
+    let old = hive.pid();
+    assert_eq!(hive.verb("upgrade", &[] as &[&str]).code, Some(0));
+    let status = hive.status();
+    assert_eq!(status["predecessor"], old, "{status:#}");
+    assert_eq!(hive.verb("stop", &[] as &[&str]).code, Some(0));
+    eventually("the end of both", || {
+        hive.setup().family().is_empty().then_some(())
+    });
+    drop(clients);
 }

@@ -445,7 +445,7 @@ fn expire(key: Key, state: &mut dyn Any) {
     let due = with(|core| {
         let now = core.clock.now_millis();
         let entry = core.entry(key)?;
-        Some(match entry.phase {
+        let due = match entry.phase {
             Phase::Open => match entry.silence_deadline() {
                 _ if entry.drain_at <= now => Due::Drain,
                 _ if entry.send_deadline() <= now => Due::Stalled,
@@ -456,7 +456,14 @@ fn expire(key: Key, state: &mut dyn Any) {
             Phase::Closed => return None,
             // The goodbye was not answered, the last bytes did not leave, or the peer did not close in time.
             _ => Due::Close,
-        })
+        };
+        // Timers come before sockets. What looks like silence of a peer may be that of this process, which had no CPU:
+        // what has come is read first, in this very turn.
+        if matches!(due, Due::Idle(_) | Due::Protocol) && entry.has_unread() {
+            core.mark_dirty(key);
+            return None;
+        }
+        Some(due)
     })
     .flatten();
     match due {
