@@ -162,7 +162,8 @@ pub enum ToWorker {
         from: u64,
     },
     /// To a router, before its first [`Link`](Self::Link): these worker processes live and may have connections that it
-    /// does not know of. Until each has said what it has, nobody can be said to be offline.
+    /// does not know of. Until each has said what it has, nobody can be said to be offline. One without any is the last:
+    /// all have been named, and programs of this machine can be let in.
     Expect {
         /// Who.
         processes: Vec<Process>,

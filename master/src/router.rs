@@ -201,6 +201,8 @@ impl Master {
             let processes = names.to_vec();
             self.send(id, ToWorker::Expect { processes }, None);
         }
+        let processes = Vec::new();
+        self.send(id, ToWorker::Expect { processes }, None);
         for worker in workers {
             self.connect(worker);
         }

@@ -52,6 +52,35 @@ fn when_the_router_dies_every_push_is_answered_truthfully_and_none_comes_twice()
 }
 
 #[test]
+fn programs_beside_the_hive_are_not_told_that_somebody_is_offline_while_the_router_comes_back() {
+    let mut routes = Routes::start(program!("routes"), 4, &[]);
+    routes.hive.expect("SIGKILL");
+    let mut users = Users::connect(&routes, 60);
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let path = routes.hive.path("hive.push.sock");
+            Sender::returning(path, sender, 10, move |n| (n * 7 + sender * 31) % 60)
+        })
+        .collect();
+    for _ in 0..4 {
+        let more = users.received() + 300;
+        users.until(|books| books.count() > more);
+        let killed = eventually("a router", || routes.hive.router());
+        let mark = routes.hive.mark();
+        proc::signal(killed, Signal::SIGKILL);
+        routes
+            .hive
+            .wait_for_line_after(mark, "the directory is complete");
+    }
+    let more = users.received() + 300;
+    users.until(|books| books.count() > more);
+    let (_, met) = users.settle(&routes, senders);
+    println!("{met:?}");
+    // All of them were there all the time.
+    assert_eq!(met.get(&Fate::Offline), None, "{met:?}");
+}
+
+#[test]
 fn presence_survives_the_death_of_the_router() {
     let mut routes = Routes::start(program!("routes"), 4, &[]);
     routes.hive.expect("SIGKILL");

@@ -85,7 +85,10 @@ impl Loop {
             Interest::READABLE,
         )?;
         let side = if place.alone {
-            let hub = Hub::new(poll.registry().try_clone()?, clients)?;
+            let mut hub = Hub::new(poll.registry().try_clone()?);
+            if let Some(clients) = clients {
+                hub.listen(clients)?;
+            }
             Side::here(place.process, hub, std::time::Instant::now())
         } else {
             Side::there(place.process, poll.registry().try_clone()?)

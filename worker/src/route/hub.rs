@@ -67,25 +67,29 @@ struct Stream {
 }
 
 impl Hub {
-    pub(crate) fn new(registry: Registry, listener: Option<OwnedFd>) -> io::Result<Self> {
-        let listener = listener.map(UnixListener::from);
-        if let Some(listener) = &listener {
-            registry.register(
-                &mut SourceFd(&listener.as_raw_fd()),
-                CLIENTS,
-                Interest::READABLE,
-            )?;
-        }
-        Ok(Self {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self {
             registry,
-            listener,
+            listener: None,
             streams: HashMap::new(),
             numbers: HashMap::new(),
             next_number: 1,
             clients: 0,
             again: Vec::new(),
             accept_at: None,
-        })
+        }
+    }
+
+    /// From now on programs of this machine are let in.
+    pub(crate) fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        let listener = UnixListener::from(listener);
+        self.registry.register(
+            &mut SourceFd(&listener.as_raw_fd()),
+            CLIENTS,
+            Interest::READABLE,
+        )?;
+        self.listener = Some(listener);
+        Ok(())
     }
 
     /// True if a stream is to be read again without waiting.

@@ -1,7 +1,7 @@
 //! The router process.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -50,6 +50,9 @@ struct Router {
     row: Row,
     core: Core,
     hub: Hub,
+    /// Where programs of this machine connect. They are let in when it is known which processes there are: before that,
+    /// somebody of whom nobody has spoken yet would be said to be offline.
+    clients: Option<OwnedFd>,
     scratch: Box<[u8]>,
     /// Set once it is to end: when, at the latest, and only when no worker process is left.
     drain: Option<Instant>,
@@ -88,7 +91,7 @@ impl Router {
                 CONTROL,
                 Interest::READABLE,
             )?;
-            let hub = Hub::new(poll.registry().try_clone()?, clients)?;
+            let hub = Hub::new(poll.registry().try_clone()?);
             Ok((poll, signals, hub))
         })();
         let link = Link::new(control);
@@ -100,6 +103,7 @@ impl Router {
                 row,
                 core: Core::new(place.process, CoreConfig::default()),
                 hub,
+                clients,
                 scratch: vec![0; SCRATCH].into_boxed_slice(),
                 drain: None,
                 window,
@@ -187,6 +191,10 @@ impl Router {
                     self.hub.close_listener();
                 }
                 Order::Expect(processes) => {
+                    // The last of these messages is empty.
+                    if processes.is_empty() {
+                        self.let_in();
+                    }
                     for process in processes {
                         self.core.expect(process, now);
                     }
@@ -209,8 +217,19 @@ impl Router {
         }
     }
 
+    fn let_in(&mut self) {
+        if self.drain.is_none()
+            && !self.orphaned
+            && let Some(clients) = self.clients.take()
+            && let Err(error) = self.hub.listen(clients)
+        {
+            log::error!("programs of this machine cannot connect: {error}");
+        }
+    }
+
     fn drain_by(&mut self, end: Instant) {
         self.row.set_state(SlotState::Draining);
+        self.clients = None;
         self.hub.close_listener();
         self.drain = Some(end);
     }
