@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -21,8 +22,8 @@ use crate::sys::Mapping;
 /// Longest group name in a row, in bytes; a longer one is cut.
 const NAME: usize = 63;
 
-/// Three cache lines: what the master writes, what the worker writes, and what never changes. They do not share
-/// lines, so a busy worker does not slow down its master.
+/// Four cache lines: what the master writes, what the worker writes, what never changes, and what the worker rarely
+/// writes. They do not share lines, so a busy worker does not slow down its master.
 #[repr(C, align(64))]
 #[derive(Debug)]
 struct Cells {
@@ -38,6 +39,9 @@ struct Cells {
     counters: [AtomicU64; 8],
     /// A length byte, then the name.
     name: [AtomicU64; 8],
+    /// The longest turn of late, and when that began.
+    lag: AtomicU64,
+    spare: [AtomicU64; 7],
 }
 
 /// The whole page. The master makes one; forked processes inherit the mapping.
@@ -77,9 +81,9 @@ impl Shared {
 
 impl StatsPage {
     /// What the rows look like: another number means that they cannot be read by this version.
-    pub const LAYOUT: u32 = 1;
+    pub const LAYOUT: u32 = 2;
 
-    /// A page of `rows` empty rows, 192 bytes each, in a memfd (`memfd_create(2)`) that cannot change its size.
+    /// A page of `rows` empty rows, 256 bytes each, in a memfd (`memfd_create(2)`) that cannot change its size.
     ///
     /// ```
     /// assert!(workhive_ipc::StatsPage::new(8).is_ok());
@@ -244,6 +248,7 @@ impl Row {
         cells.generation.store(generation.into(), Ordering::Relaxed);
         cells.started_at.store(0, Ordering::Relaxed);
         cells.boot_error.store(0, Ordering::Relaxed);
+        cells.lag.store(0, Ordering::Relaxed);
         cells.glimpse.store(0, Ordering::Relaxed);
         self.set_state(SlotState::Starting);
     }
@@ -480,6 +485,37 @@ impl Row {
         self.cells().counters[7].store(monotonic_ms, Ordering::Relaxed);
     }
 
+    /// The longest turn of the process's loop of late, and since when, in seconds of the monotonic clock: as long, at
+    /// most, did others wait for their turn. None if there was none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let row = workhive_ipc::StatsPage::new(1)?.row(0).unwrap();
+    /// assert_eq!(row.lag(), None);
+    /// row.set_lag(7, Duration::from_millis(3));
+    /// assert_eq!(row.lag(), Some((7, Duration::from_millis(3))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn lag(&self) -> Option<(u32, Duration)> {
+        let word = self.cells().lag.load(Ordering::Relaxed);
+        let since = u32::try_from(word >> 32).ok()?;
+        let longest = Duration::from_micros(word & 0xffff_ffff);
+        (word > 0).then_some((since, longest))
+    }
+
+    /// Says what the longest turn was since that second. In microseconds, an hour at the most.
+    ///
+    /// ```
+    /// workhive_ipc::StatsPage::new(1)?.row(0).unwrap().set_lag(7, std::time::Duration::from_millis(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_lag(&self, since: u32, longest: Duration) {
+        let longest = u32::try_from(longest.as_micros()).unwrap_or(u32::MAX);
+        let word = u64::from(since) << 32 | u64::from(longest);
+        self.cells().lag.store(word, Ordering::Relaxed);
+    }
+
     /// All rows of the page, this one and the empty ones included.
     ///
     /// ```
@@ -632,8 +668,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_takes_three_cache_lines() {
-        assert_eq!(size_of::<Cells>(), 192);
+    fn a_row_takes_four_cache_lines() {
+        assert_eq!(size_of::<Cells>(), 256);
     }
 
     #[test]

@@ -102,6 +102,10 @@ pub(crate) struct WorkerStatus {
     /// How long it has been at the present turn of its loop; none while it waits for events.
     #[serde(default)]
     pub(crate) busy_ms: Option<u64>,
+    /// The longest turn of its loop of late, in microseconds: as long did others have to wait. None if there was none in
+    /// the last ten seconds.
+    #[serde(default)]
+    pub(crate) lag_us: Option<u64>,
     /// After how much more of that it is stuck; negative if it is overdue.
     #[serde(default)]
     pub(crate) stuck_in_ms: Option<i64>,

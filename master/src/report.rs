@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use workhive_ipc::Row;
+
 use crate::clock::{Span, unix_ms};
 use crate::control::{ClientId, PATIENCE, Progress};
 use crate::kept::Opened;
@@ -238,6 +240,7 @@ impl Master {
             busy_ms: turn.map(|(deadline, now)| (now + stuck_after).saturating_sub(deadline)),
             stuck_in_ms: turn
                 .map(|(deadline, now)| deadline.cast_signed().saturating_sub(now.cast_signed())),
+            lag_us: lag(&process.row, now.monotonic_ms),
             stands_in_for: stands_in_for.map(|owner| self.place(owner)).collect(),
             connections: counters.connections,
             accepted: counters.accepted,
@@ -253,6 +256,15 @@ impl Master {
             rates: None,
         })
     }
+}
+
+/// How long a turn may have been ago to be told.
+const LAG: u64 = 10;
+
+fn lag(row: &Row, now_ms: Option<u64>) -> Option<u64> {
+    let (since, longest) = row.lag()?;
+    let recent = now_ms? / 1000 <= u64::from(since) + LAG;
+    recent.then(|| u64::try_from(longest.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// One moment, by the clocks that processes use.

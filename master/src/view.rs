@@ -119,7 +119,7 @@ impl Status {
     }
 }
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 18] = [
     "group",
     "slot",
     "pid",
@@ -128,6 +128,7 @@ const HEAD: [&str; 17] = [
     "age",
     "memory",
     "busy",
+    "lag",
     "conns",
     "accepted",
     "messages",
@@ -141,7 +142,7 @@ const HEAD: [&str; 17] = [
 
 /// With rates, these come in the middle.
 const RATES: [&str; 4] = ["accepted/s", "messages/s", "read/s", "written/s"];
-const RATES_AT: usize = 13;
+const RATES_AT: usize = 14;
 
 impl WorkerStatus {
     fn cells(&self, rates: bool) -> Vec<String> {
@@ -157,6 +158,10 @@ impl WorkerStatus {
             or_dash(
                 self.busy_ms
                     .map(|ms| Span(Duration::from_millis(ms)).to_string()),
+            ),
+            or_dash(
+                self.lag_us
+                    .map(|us| Span(Duration::from_micros(us)).to_string()),
             ),
             self.connections.to_string(),
             self.accepted.to_string(),
@@ -216,6 +221,7 @@ mod tests {
                 state: "ready".into(),
                 age_ms: 1500,
                 memory: Some(10 << 20),
+                lag_us: Some(2300),
                 messages: 12,
                 ..WorkerStatus::default()
             }],
@@ -228,8 +234,8 @@ mod tests {
              group  listener            sockets  pids\n\
              push   text://127.0.0.1:1        1  -\n\
              \n\
-             group  slot  pid  gen  state  age    memory  busy  conns  accepted  messages  read  written  refused  timers  restarts  last exit\n\
-             push      0    8    0  ready  1.5 s  10M     -         0         0        12     0        0        0       0         0  -\n"
+             group  slot  pid  gen  state  age    memory  busy  lag     conns  accepted  messages  read  written  refused  timers  restarts  last exit\n\
+             push      0    8    0  ready  1.5 s  10M     -     2.3 ms      0         0        12     0        0        0       0         0  -\n"
         );
     }
 

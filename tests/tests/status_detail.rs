@@ -68,6 +68,21 @@ fn a_row_tells_what_a_process_has_and_does() {
 }
 
 #[test]
+fn the_longest_turn_of_late_is_told() {
+    let (hive, port) = obeys(&["--count", "2"]);
+    let mut client = client_of(&port, "0");
+    assert!(client.ask("busy 300").starts_with("0 "));
+    // It is told when the turn is over, which the answer is not.
+    let lag = eventually("a turn of 300 ms", || {
+        let lag = row(&hive.status(), 0)["lag_us"].as_u64()?;
+        (lag >= 300_000).then_some(lag)
+    });
+    assert!(row(&hive.status(), 1)["lag_us"].as_u64() < Some(lag));
+    let text = hive.verb::<&str>("status", &[]).stdout;
+    assert!(text.contains("  lag  "), "{text}");
+}
+
+#[test]
 fn a_process_at_work_is_seen_to_be_and_one_that_waits_is_not() {
     let (mut hive, port) = obeys(&["--count", "2", "--stuck-after", "3"]);
     hive.expect("is stuck and is killed");

@@ -76,3 +76,51 @@ impl Clock {
         self.millis(self.now)
     }
 }
+
+/// How long turns take: the longest of them in this stretch of time and in the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Lag {
+    /// When this stretch began, in milliseconds of the loop's clock.
+    began: u64,
+    longest: Duration,
+    before: Duration,
+}
+
+/// Length of a stretch, in milliseconds.
+const STRETCH: u64 = 5000;
+
+impl Lag {
+    /// A turn has taken so long, and has ended in this millisecond. Returns the longest of late, if there is a new one.
+    pub(crate) fn note(&mut self, now: u64, turn: Duration) -> Option<Duration> {
+        let past = now.saturating_sub(self.began);
+        if past >= STRETCH {
+            let recent = past < 2 * STRETCH;
+            self.before = if recent { self.longest } else { Duration::ZERO };
+            self.longest = Duration::ZERO;
+            self.began = now;
+        }
+        let grows = turn > self.longest;
+        self.longest = self.longest.max(turn);
+        (past >= STRETCH || grows).then(|| self.longest.max(self.before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_turn_is_remembered_for_two_stretches_at_most() {
+        let [short, long] = [1, 30].map(Duration::from_millis);
+        let mut lag = Lag::default();
+        assert_eq!(lag.note(1, short), Some(short));
+        assert_eq!(lag.note(2, long), Some(long));
+        assert_eq!(lag.note(3, short), None);
+        assert_eq!(lag.note(STRETCH, short), Some(long));
+        assert_eq!(lag.note(STRETCH + 1, short), None);
+        assert_eq!(lag.note(2 * STRETCH, short), Some(short));
+        assert_eq!(lag.note(2 * STRETCH + 1, long), Some(long));
+        // Nothing happened for a while.
+        assert_eq!(lag.note(9 * STRETCH, short), Some(short));
+    }
+}

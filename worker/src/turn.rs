@@ -20,7 +20,7 @@ use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::{Row, ToMaster, WorkerEnd};
 use workhive_protocols::Protocol;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Lag};
 use crate::conn::Conn;
 use crate::core::{Core, find, install, with};
 use crate::drain;
@@ -59,6 +59,7 @@ pub(crate) struct Loop {
     stuck: Duration,
     /// `CLOCK_MONOTONIC` at the start of the loop's clock, in milliseconds.
     monotonic: u64,
+    lag: Lag,
     stop: bool,
 }
 
@@ -113,6 +114,7 @@ impl Loop {
             drain,
             stuck,
             monotonic: monotonic_millis(),
+            lag: Lag::default(),
             stop: false,
         })
     }
@@ -145,6 +147,7 @@ impl Loop {
     }
 
     fn wait(&mut self, events: &mut Events) {
+        let mut ended = None;
         let timeout = with(|core| {
             let busy = !core.again.is_empty()
                 || !core.dirty.is_empty()
@@ -159,9 +162,13 @@ impl Loop {
                 return Some(Duration::ZERO);
             }
             let now = std::time::Instant::now();
+            ended = Some((core.clock.millis(now), now - core.clock.now()));
             core.next_wake().map(|at| at.saturating_duration_since(now))
         })
         .flatten();
+        if let Some((now, turn)) = ended {
+            self.note_turn(now, turn);
+        }
         self.row.set_deadline(0);
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
@@ -170,13 +177,25 @@ impl Loop {
             self.stop = true;
         }
         let now = with(|core| {
+            let before = core.clock.now();
             core.clock.update();
-            core.clock.now_millis()
-        })
-        .unwrap_or_default();
+            (core.clock.now_millis(), core.clock.now() - before)
+        });
+        let (now, since) = now.unwrap_or_default();
+        if ended.is_none() {
+            // It goes on at once, and has not waited since.
+            self.note_turn(now, since);
+        }
         let stuck = u64::try_from(self.stuck.as_millis()).unwrap_or(u64::MAX);
         self.row
             .set_deadline((self.monotonic + now).saturating_add(stuck));
+    }
+
+    fn note_turn(&mut self, now: u64, turn: Duration) {
+        if let Some(longest) = self.lag.note(now, turn) {
+            let second = u32::try_from((self.monotonic + now) / 1000).unwrap_or(u32::MAX);
+            self.row.set_lag(second, longest);
+        }
     }
 
     fn run_sockets(&mut self, events: &Events, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
