@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use workhive_tests::foreign::{does, records, run, source};
 use workhive_tests::{eventually, proc, program, tools};
 
@@ -257,6 +259,31 @@ fn a_shell_and_what_it_has_started_are_gone_after_a_stop() {
     hive.expect("has not ended in time");
     assert_eq!(proc::children(hive.slots()[0]).len(), 1);
     assert!(hive.stop().success());
+}
+
+#[test]
+fn what_a_script_has_started_may_finish_although_the_script_has_not() {
+    let setup = run(WORKHIVE, &["--drain", "30"]);
+    let [told, go, done] = ["told", "go", "done"].map(|name| setup.path(name));
+    mkfifo(&go, Mode::S_IRWXU).expect("a pipe");
+    // The script dies of the signal, the server that it has started finishes first.
+    let script = format!(
+        "sh -c \"trap 'touch {}; read line < {}; touch {}; exit' TERM; while :; do sleep 0.05; done\"; true",
+        told.display(),
+        go.display(),
+        done.display()
+    );
+    let mut hive = setup.runs(["sh", "-c", &script]).start();
+    let leader = hive.slots()[0];
+    hive.signal(Signal::SIGTERM);
+    eventually("the server is told", || told.exists().then_some(()));
+    eventually("the script has ended", || {
+        (!proc::is_alive(leader)).then_some(())
+    });
+    assert!(proc::is_alive(hive.pid()));
+    fs::write(&go, "go\n").expect("somebody waits");
+    assert!(hive.wait().success());
+    assert!(done.exists());
 }
 
 #[test]
