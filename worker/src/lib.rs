@@ -28,6 +28,7 @@ mod pool;
 mod process;
 mod route;
 mod seat;
+mod settle;
 mod steer;
 #[expect(
     unsafe_code,

@@ -22,10 +22,10 @@ use workhive_protocols::Protocol;
 
 use crate::clock::{Clock, Lag};
 use crate::conn::Conn;
-use crate::core::{Core, find, install, with};
+use crate::core::{Core, install, with};
 use crate::drain;
 use crate::driver::{Driver, Typed, panic_text};
-use crate::entry::{CloseReason, Key, Peer, Phase, earlier, flag};
+use crate::entry::{CloseReason, Key, Peer, Phase, flag};
 use crate::error::{ConnectionError, Result};
 use crate::link::{Link, Order};
 use crate::listening::{self, LISTENER};
@@ -35,8 +35,8 @@ use crate::route::hub::{self, Hub};
 use crate::route::side::{ROUTER, Side};
 use crate::route::{self, Routing};
 use crate::seat::Place;
+use crate::settle::run_deadlines;
 use crate::timer::Task;
-use crate::wheel::NEVER;
 
 const CONTROL: Token = Token(1 << 62);
 const SIGNALS: Token = Token((1 << 62) | 1);
@@ -357,35 +357,6 @@ fn run_timers(state: &mut dyn Any) {
     run_deadlines(state);
 }
 
-/// Connections whose time has come.
-fn run_deadlines(state: &mut dyn Any) {
-    loop {
-        let bucket = with(|core| core.wheel.pop(core.clock.now_millis())).flatten();
-        let Some((tick, keys)) = bucket else {
-            return;
-        };
-        for key in keys {
-            let due = with(|core| {
-                let now = core.clock.now_millis();
-                let entry = core.entry(key)?;
-                if entry.armed != tick {
-                    return None; // entered again for an earlier tick since
-                }
-                entry.armed = NEVER;
-                let deadline = entry.deadline;
-                if deadline > now {
-                    core.set_deadline(key, deadline); // moved back since
-                    return None;
-                }
-                Some(())
-            });
-            if due.flatten().is_some() {
-                expire(key, state);
-            }
-        }
-    }
-}
-
 /// Writes, ends, closes, counts.
 fn finish_turn(state: &mut dyn Any) {
     reap(state);
@@ -413,115 +384,13 @@ fn finish_turn(state: &mut dyn Any) {
     });
 }
 
-impl Core {
-    /// The end of a turn for one connection: output, the peer's end, the next deadline.
-    fn settle(&mut self, key: Key) {
-        let Some(entry) = self.entry(key) else {
-            return;
-        };
-        entry.clear(flag::DIRTY);
-        if !entry.has(flag::BLOCKED) {
-            self.flush(key);
-        }
-        if let Some(entry) = self.entry(key)
-            && entry.has(flag::EOF)
-            && entry.phase == Phase::Open
-        {
-            // A peer that sends no more is served as long as there is something for it.
-            if !entry.has_more() {
-                self.end(key, CloseReason::Peer);
-                self.settle(key);
-                return;
-            }
-        }
-        let Some(entry) = find(&mut self.entries, key) else {
-            return;
-        };
-        let mut deadline = entry.deadline;
-        if entry.phase == Phase::Open
-            && let Some(driver) = &entry.driver
-        {
-            deadline = entry.drain_at.min(entry.send_deadline());
-            // While we do not read, or have yet to read, the peer cannot be blamed for its silence. And while it takes
-            // what we send, it is alive.
-            if !entry.is_excused() {
-                let protocol = driver.deadline(entry.encoder.as_mut());
-                deadline = earlier(deadline, protocol, &self.clock).min(entry.silence_deadline().0);
-            }
-            // A codec whose deadline has passed for good is asked again with each tick, not with each turn.
-            deadline = deadline.max(self.clock.now_millis() + 1);
-        }
-        self.set_deadline(key, deadline);
-    }
-}
-
-/// A connection's deadline has passed.
-fn expire(key: Key, state: &mut dyn Any) {
-    enum Due {
-        Idle(Duration),
-        Stalled,
-        Drain,
-        Protocol,
-        Close,
-    }
-    let due = with(|core| {
-        let now = core.clock.now_millis();
-        let entry = core.entry(key)?;
-        let due = match entry.phase {
-            Phase::Open => match entry.silence_deadline() {
-                _ if entry.drain_at <= now => Due::Drain,
-                _ if entry.send_deadline() <= now => Due::Stalled,
-                _ if entry.is_excused() => return None,
-                (at, silence) if at <= now => Due::Idle(silence),
-                _ => Due::Protocol,
-            },
-            Phase::Closed => return None,
-            // The goodbye was not answered, the last bytes did not leave, or the peer did not close in time.
-            _ => Due::Close,
-        };
-        // Timers come before sockets. What looks like silence of a peer may be that of this process, which had no CPU:
-        // what has come is read first, in this very turn.
-        if matches!(due, Due::Idle(_) | Due::Protocol) && entry.has_unread() {
-            core.mark_dirty(key);
-            return None;
-        }
-        Some(due)
-    })
-    .flatten();
-    match due {
-        Some(Due::Idle(after)) => dispatch(key, |driver| {
-            driver.failed(key, ConnectionError::Idle { after }, state);
-        }),
-        Some(Due::Stalled) => dispatch(key, |driver| {
-            let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
-            driver.failed(key, ConnectionError::Io(error), state);
-        }),
-        Some(Due::Drain) => {
-            let mut leaves = None;
-            contained(key, || leaves = with(|core| core.is_to_leave(key)));
-            if leaves == Some(true) {
-                dispatch(key, |driver| driver.leaving(key, state));
-                contained(key, || {
-                    with(|core| core.leave_to_others(key));
-                });
-            }
-        }
-        Some(Due::Protocol) => dispatch(key, |driver| driver.expired(key, state)),
-        Some(Due::Close) => {
-            with(|core| core.destroy(key, CloseReason::Local));
-        }
-        None => {}
-    }
-    with(|core| core.mark_dirty(key));
-}
-
 /// A connection has been accepted.
 pub(crate) fn connected(key: Key, state: &mut dyn Any) {
     dispatch(key, |driver| driver.connected(key, state));
 }
 
 /// Calls a connection's driver, which is out of its row meanwhile, so that the core is free.
-fn dispatch(key: Key, call: impl FnOnce(&mut dyn Driver)) {
+pub(crate) fn dispatch(key: Key, call: impl FnOnce(&mut dyn Driver)) {
     let driver = with(|core| core.entry(key)?.driver.take()).flatten();
     let Some(mut driver) = driver else {
         return;
