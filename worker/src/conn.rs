@@ -3,11 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname};
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use workhive_ipc::route::ConnectionId;
 use workhive_protocols::{Goodbye, Protocol};
 
-use crate::core::with;
 use crate::entry::{CloseReason, Key, Peer};
 use crate::error::{BlockingError, Result};
 use crate::handle::Handle;
@@ -180,11 +179,7 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
             crate::turn::finish_work::<P, S, D>(key, state, |conn| then(conn, result));
             Ok(())
         })?;
-        with(|core| {
-            if let Some(entry) = core.entry(key) {
-                entry.work += 1;
-            }
-        });
+        self.handle.hold();
         Ok(())
     }
 
@@ -200,29 +195,22 @@ impl<'a, P: Protocol, S: 'static, D: 'static> Conn<'a, P, S, D> {
 
     /// This side. None if the socket is closed already.
     pub fn local_addr(&self) -> Option<Peer> {
-        with(|core| {
-            let entry = core.entry(self.handle.key())?;
-            let socket = entry.socket.as_ref()?;
-            let name: SockaddrStorage =
-                getsockname(std::os::fd::AsRawFd::as_raw_fd(socket)).ok()?;
-            peer_of(&name)
-        })
-        .flatten()
+        self.handle.local_addr()
     }
 
     /// Bytes received so far.
     pub fn bytes_read(&self) -> u64 {
-        self.handle.counter(|entry| entry.bytes_read)
+        self.handle.bytes_read()
     }
 
     /// Bytes that the kernel has taken for sending so far.
     pub fn bytes_written(&self) -> u64 {
-        self.handle.counter(|entry| entry.bytes_written)
+        self.handle.bytes_written()
     }
 
     /// Messages received so far, this one included.
     pub fn messages(&self) -> u64 {
-        self.handle.counter(|entry| entry.messages)
+        self.handle.messages()
     }
 
     /// Bytes that wait to be sent.

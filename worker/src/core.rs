@@ -20,6 +20,7 @@ use workhive_protocols::{Flow, Goodbye, Wire};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::entry::{CloseReason, Entry, Key, Phase, flag};
+use crate::error::ConnectionError;
 use crate::link::Link;
 use crate::listening::Listening;
 use crate::pool::{Mail, Pool};
@@ -66,6 +67,36 @@ pub(crate) enum Notice {
     BufferDrain,
 }
 
+/// When the process says that it is ready.
+#[derive(Debug, Default)]
+pub(crate) enum Readiness {
+    /// When `on_worker_start` has returned.
+    #[default]
+    AtOnce,
+    /// When the application says so.
+    Deferred,
+    /// It has said so, or why it will not be.
+    Given(Result<(), String>),
+}
+
+/// To be called before anything is done to the loop from outside of a turn, where a host may be between two: sees to it
+/// that the next turn comes at once, and that this one's time is the present. Does nothing inside of callbacks, or on
+/// threads without a loop.
+///
+/// ```
+/// workhive_worker::touch(); // this thread runs no loop
+/// ```
+pub fn touch() {
+    with(|core| {
+        if core.in_turn || core.touched {
+            return;
+        }
+        core.touched = true;
+        core.clock.update();
+        core.mail.wake();
+    });
+}
+
 pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) registry: Registry,
@@ -83,6 +114,13 @@ pub(crate) struct Core {
     /// Connections that have ended and whose `on_close` is owed.
     pub(crate) closed: VecDeque<Key>,
     pub(crate) notices: VecDeque<(Key, Notice)>,
+    /// Connections of which something has failed that went on after its callback.
+    pub(crate) failures: VecDeque<(Key, ConnectionError)>,
+    /// False while a host does other things between two turns.
+    pub(crate) in_turn: bool,
+    /// Something was done since the last turn, and the host will call.
+    pub(crate) touched: bool,
+    pub(crate) readiness: Readiness,
     /// Send buffers of connections that have nothing to send.
     pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) wheel: Wheel<Key>,
@@ -129,6 +167,10 @@ impl Core {
             again: Vec::new(),
             closed: VecDeque::new(),
             notices: VecDeque::new(),
+            failures: VecDeque::new(),
+            in_turn: true,
+            touched: false,
+            readiness: Readiness::AtOnce,
             spare: Vec::new(),
             wheel: Wheel::new(),
             timers: Timers::new(),
@@ -317,6 +359,20 @@ impl Core {
             let now = self.clock.now_millis();
             entry.armed = self.wheel.arm(key, deadline, now, entry.armed);
         }
+    }
+
+    /// True if there is something to do without waiting for the kernel.
+    pub(crate) fn is_busy(&mut self) -> bool {
+        !self.again.is_empty()
+            || !self.dirty.is_empty()
+            || !self.closed.is_empty()
+            || !self.notices.is_empty()
+            || !self.failures.is_empty()
+            || self.routing.has_work()
+            || self.mail.len() > 0
+            || self.pool.finished() > 0
+            || self.link.has_early()
+            || self.link.stop_requested
     }
 
     /// When the loop must wake up by itself; None if only for the kernel.

@@ -1,25 +1,22 @@
 //! What the processes of a group do: a listener, a state, callbacks around them.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use workhive_ipc::ToMaster;
 use workhive_protocols::Protocol;
 
-use crate::core::{install, with};
-use crate::driver::panic_text;
-use crate::error::{Error, Result};
-use crate::listener::{AnyPlan, Listener, MakeState};
+use crate::core::with;
+use crate::error::Result;
+use crate::listener::{Listener, MakeState};
 use crate::process::{Process, guard};
 use crate::route::OnPresence;
-use crate::seat::{Place, Program, Seat};
+use crate::running::{Life, Phase, Running};
+use crate::seat::{Hosting, Place, Program, Seat};
 use crate::turn::Loop;
 use crate::uid::Uid;
 
-type OnWorker<S> = Box<dyn Fn(&mut Process<'_, S>) -> Result>;
+pub(crate) type OnWorker<S> = Box<dyn Fn(&mut Process<'_, S>) -> Result>;
 type OnUid<S> = Box<dyn Fn(&mut Process<'_, S>, &Uid) -> Result>;
 
 /// A group's work, with its types; [`into_program`](Definition::into_program) takes them off.
@@ -159,19 +156,19 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
     pub fn into_program(self) -> Program {
         // A forked process runs its copy of the program once; the master never does.
         let definition = RefCell::new(Some(self));
-        Program::new(P::NAME, move |seat| {
+        Program::of_turns(P::NAME, move |seat, hosting| {
             let Some(definition) = definition.take() else {
                 log::error!("a program was run twice in one process");
-                return 1;
+                return Err(1);
             };
-            definition.run(seat)
+            definition.begin(seat, hosting)
         })
     }
 
-    fn run(self, seat: Seat) -> u8 {
+    fn begin(self, seat: Seat, hosting: Hosting) -> Result<Running, u8> {
         let Self {
-            listener,
-            state: make_state,
+            listener: plan,
+            state,
             start,
             stop,
             reload,
@@ -179,57 +176,39 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             offline,
         } = self;
         let place = Rc::new(seat.place);
-        let mut main = match Loop::new(
+        let main = Loop::new(
             Rc::clone(&place),
             seat.row,
             seat.control,
             seat.drain,
             seat.stuck,
             seat.clients,
-        ) {
+            hosting,
+        );
+        let main = match main {
             Ok(main) => main,
             // The link went down with the loop: the master sees the end of file and the exit code.
             Err(error) => {
                 log::error!("the event loop cannot be made: {error}");
-                return 1;
+                return Err(1);
             }
         };
         if online.is_some() || offline.is_some() {
             watch(online, offline);
         }
-        // In this order, so that nothing is accepted before `on_worker_start` has returned.
-        let started = caught("the state", || make_state(&place)).and_then(|mut state| {
-            if let Some(callback) = &start {
-                caught("on_worker_start", || {
-                    callback(&mut Process::new(&mut state))
-                })?;
-            }
-            if let Some(inherited) = seat.listener {
-                accept_from(inherited, listener.into_plan())?;
-            }
-            Ok(state)
-        });
-        let mut state = match started {
-            Ok(state) => state,
-            Err(error) => {
-                let reason = error.to_string();
-                log::error!("cannot start: {reason}");
-                with(|core| core.link.tell(&ToMaster::boot_failed(reason)));
-                return 1;
-            }
-        };
-        with(|core| core.link.tell(&ToMaster::Ready));
-        let reload = |state: &mut dyn Any| {
-            if let (Some(callback), Some(state)) = (&reload, state.downcast_mut::<S>()) {
-                guard("on_worker_reload", || callback(&mut Process::new(state)));
-            }
-        };
-        main.run(&mut state, &reload);
-        if let Some(callback) = &stop {
-            guard("on_worker_stop", || callback(&mut Process::new(&mut state)));
-        }
-        drop(install(None));
-        0
+        let listener = seat.listener;
+        Ok(Running::new(Life {
+            main,
+            plan: Some(plan.into_plan()),
+            place,
+            state: None,
+            make_state: state,
+            start,
+            stop,
+            reload,
+            phase: Phase::New,
+            listener,
+        }))
     }
 }
 
@@ -246,24 +225,6 @@ fn watch<S: 'static>(online: Option<OnUid<S>>, offline: Option<OnUid<S>>) {
         }
     });
     with(|core| core.routing.watch(hook));
-}
-
-fn accept_from(inherited: crate::Inherited, plan: Rc<dyn AnyPlan>) -> Result {
-    let address = inherited.address.clone();
-    with(|core| core.add_listener(inherited, plan))
-        .unwrap_or_else(|| Err(std::io::Error::other("the loop is gone")))
-        .map_err(|error| Error::msg(format!("cannot accept at {address}: {error}")))
-}
-
-/// Runs a callback of the start; a panic becomes the reason why the process could not start.
-fn caught<T>(what: &str, code: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(result) => result,
-        Err(panic) => Err(Error::msg(format!(
-            "{what} panicked: {}",
-            panic_text(panic.as_ref())
-        ))),
-    }
 }
 
 impl<P: Protocol, S, D> fmt::Debug for Definition<P, S, D> {

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod alarm;
 mod bind;
 mod clock;
 mod conn;
@@ -27,6 +28,7 @@ mod pipe;
 mod pool;
 mod process;
 mod route;
+mod running;
 mod seat;
 mod settle;
 mod steer;
@@ -40,6 +42,7 @@ mod turn;
 mod uid;
 mod wheel;
 
+pub use self::core::touch;
 pub use address::{Address, AddressError};
 pub use bind::{bind, probe};
 pub use conn::Conn;
@@ -49,7 +52,7 @@ pub use entry::{CloseReason, Peer};
 pub use error::{
     BlockingError, ConnectionError, Error, ListenError, Result, RouteError, SendError,
 };
-pub use handle::Handle;
+pub use handle::{Handle, Untyped};
 pub use holder::{Holder, holder};
 pub use listener::{DEFAULT_BACKLOG, Listener};
 pub use pool::Mailbox;
@@ -57,7 +60,8 @@ pub use process::Process;
 pub use route::{
     Count, Hive, Member, Members, Names, Outcome, Presence, Session, Totals, router_program,
 };
-pub use seat::{Inherited, Place, Program, Seat};
+pub use running::Running;
+pub use seat::{Hosting, Inherited, Place, Program, Seat};
 pub use steer::{steer, unsteer};
 pub use timer::TimerId;
 pub use uid::Uid;

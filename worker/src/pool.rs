@@ -150,6 +150,13 @@ impl Mail {
         }
     }
 
+    /// Ends the loop's wait, as a letter would.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("the loop cannot be woken: {error}");
+        }
+    }
+
     pub(crate) fn next(&self) -> Option<Letter> {
         self.letters.as_ref()?.1.try_recv().ok()
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use workhive_ipc::{ToMaster, route};
 use workhive_protocols::{Message, Protocol};
 
-use crate::core::with;
+use crate::core::{Readiness, with};
 use crate::driver::panic_text;
 use crate::error::{BlockingError, ListenError, Result, RouteError, SendError};
 use crate::handle::Handle;
@@ -49,6 +49,44 @@ pub struct Process<'a, S = ()> {
 impl<'a, S: 'static> Process<'a, S> {
     pub(crate) fn new(state: &'a mut S) -> Self {
         Self { state }
+    }
+
+    /// The process is not ready when `on_worker_start`, inside of which this is called, returns, but when
+    /// [`ready`](Self::ready) is: it neither accepts nor replaces another process before. Its loop runs meanwhile, with
+    /// timers, routing, blocking work and letters. The time that a process has to boot includes it.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::{Process, Result};
+    /// fn on_worker_start(worker: &mut Process<'_, Vec<String>>) -> Result {
+    ///     worker.defer_ready();
+    ///     worker.blocking(
+    ///         || std::fs::read_to_string("catalogue.txt"),
+    ///         |worker, text| {
+    ///             match text? {
+    ///                 Ok(text) => {
+    ///                     *worker.state_mut() = text.lines().map(str::to_owned).collect();
+    ///                     worker.ready();
+    ///                 }
+    ///                 Err(error) => worker.not_ready(format!("catalogue.txt: {error}")),
+    ///             }
+    ///             Ok(())
+    ///         },
+    ///     )
+    /// }
+    /// ```
+    pub fn defer_ready(&mut self) {
+        with(|core| core.readiness = Readiness::Deferred);
+    }
+
+    /// The process is ready, after [`defer_ready`](Self::defer_ready); nothing else changes anything.
+    pub fn ready(&mut self) {
+        say_ready(Ok(()));
+    }
+
+    /// The process cannot start, for this reason, after [`defer_ready`](Self::defer_ready).
+    pub fn not_ready(&mut self, reason: impl Into<String>) {
+        say_ready(Err(reason.into()));
     }
 
     /// The worker's state.
@@ -353,6 +391,29 @@ impl<'a, S: 'static> Process<'a, S> {
             .filter(|target| target.send(message).is_ok())
             .count()
     }
+}
+
+impl Process<'_, ()> {
+    /// The process of this thread's loop, for code between the turns of a loop that a host [runs](crate::Running), in a
+    /// worker that has no state. What it is told by a process with a state is not called.
+    ///
+    /// ```
+    /// use workhive_worker::{Process, SendError};
+    ///
+    /// let refused = Process::here(|process| process.mailbox().map(drop)).unwrap_err();
+    /// assert_eq!(refused.downcast_ref(), Some(&SendError::NotOnLoop)); // this thread runs no loop
+    /// ```
+    pub fn here<R>(what: impl FnOnce(&mut Process<'_, ()>) -> R) -> R {
+        what(&mut Process::new(&mut ()))
+    }
+}
+
+fn say_ready(word: std::result::Result<(), String>) {
+    with(|core| {
+        if let Readiness::Deferred = core.readiness {
+            core.readiness = Readiness::Given(word);
+        }
+    });
 }
 
 fn start(delay: Duration, task: Task<ErasedTask>) -> Result<TimerId> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use workhive_ipc::{Row, WorkerEnd, route};
 
 use crate::Address;
+use crate::running::Running;
 
 /// Which process of the hive this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,19 +86,47 @@ pub struct Seat {
     pub clients: Option<OwnedFd>,
 }
 
+/// How a process is run by whoever began it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hosting {
+    /// SIGTERM and SIGQUIT are caught here, and end the process gracefully; otherwise the host handles them.
+    pub signals: bool,
+    /// The host waits in a loop of its own and calls when [`Running::poll_fd`] is readable.
+    pub nested: bool,
+}
+
+impl Default for Hosting {
+    fn default() -> Self {
+        Self {
+            signals: true,
+            nested: false,
+        }
+    }
+}
+
+type Begin = Rc<dyn Fn(Seat, Hosting) -> Result<Running, u8>>;
+
 /// What a process of a group does, from its first instruction after the fork to its exit code.
 #[derive(Clone)]
 pub struct Program {
-    pub(crate) protocol: &'static str,
-    pub(crate) run: Rc<dyn Fn(Seat) -> u8>,
+    protocol: &'static str,
+    begin: Begin,
 }
 
 impl Program {
     /// A program of its own making: `run` is called in the new process and returns its exit code.
     pub fn new(protocol: &'static str, run: impl Fn(Seat) -> u8 + 'static) -> Self {
+        Self::of_turns(protocol, move |seat, _| Err(run(seat)))
+    }
+
+    /// One that goes turn by turn.
+    pub(crate) fn of_turns(
+        protocol: &'static str,
+        begin: impl Fn(Seat, Hosting) -> Result<Running, u8> + 'static,
+    ) -> Self {
         Self {
             protocol,
-            run: Rc::new(run),
+            begin: Rc::new(begin),
         }
     }
 
@@ -108,7 +137,42 @@ impl Program {
 
     /// Runs the process to its end. 0: a clean end. 1: it could not start; the master was told why.
     pub fn run(&self, seat: Seat) -> u8 {
-        (self.run)(seat)
+        match self.begin(seat, Hosting::default()) {
+            Ok(mut running) => {
+                while !running.turn(None) {}
+                running.finish()
+            }
+            Err(code) => code,
+        }
+    }
+
+    /// Begins the process without running it, for a host that has a loop of its own: it calls
+    /// [`turn`](Running::turn), again and again.
+    ///
+    /// # Errors
+    /// The exit code of a process that could not begin, of which the master knows why, or that has run already: programs
+    /// [of one's own making](Self::new) have no turns.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// use workhive::{Hosting, Program, Seat};
+    ///
+    /// /// In the new process: returns its exit code.
+    /// fn host(program: &Program, seat: Seat) -> u8 {
+    ///     let nested = Hosting { nested: true, ..Hosting::default() };
+    ///     match program.begin(seat, nested) {
+    ///         Ok(mut running) => {
+    ///             let fd = running.poll_fd();
+    ///             // The host's loop waits for `fd` and for what is its own.
+    ///             while !running.turn(None) {}
+    ///             running.finish()
+    ///         }
+    ///         Err(code) => code,
+    ///     }
+    /// }
+    /// ```
+    pub fn begin(&self, seat: Seat, hosting: Hosting) -> Result<Running, u8> {
+        (self.begin)(seat, hosting)
     }
 }
 

@@ -49,6 +49,17 @@ pub(crate) fn unwatch(registry: &Registry, socket: BorrowedFd<'_>) -> io::Result
     check(result)
 }
 
+/// Lets the handler that a signal has run on the alternate stack of its thread, where there is one (sigaltstack(2)).
+pub(crate) fn handle_on_alternate_stack(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: an action of zeros is one; it is only written to.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: reads the present action into a place that is large enough.
+    check(unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) })?;
+    action.sa_flags |= libc::SA_ONSTACK;
+    // SAFETY: the action was valid as the kernel gave it; the flag changes only on which stack its handler runs.
+    check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })
+}
+
 /// Lets a classic BPF program choose among the sockets that share an address with this one (socket(7)): it returns the
 /// index of one of them, in the order of their listen(2) calls. With any other the kernel's hash decides.
 pub(crate) fn attach_to_group(

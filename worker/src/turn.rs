@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::{Row, ToMaster, WorkerEnd};
 use workhive_protocols::Protocol;
 
+use crate::alarm::Alarm;
 use crate::clock::{Clock, Lag};
 use crate::conn::Conn;
 use crate::core::{Core, install, with};
@@ -34,13 +35,15 @@ use crate::process::guard;
 use crate::route::hub::{self, Hub};
 use crate::route::side::{ROUTER, Side};
 use crate::route::{self, Routing};
-use crate::seat::Place;
+use crate::seat::{Hosting, Place};
 use crate::settle::run_deadlines;
+use crate::sys;
 use crate::timer::Task;
 
 const CONTROL: Token = Token(1 << 62);
 const SIGNALS: Token = Token((1 << 62) | 1);
 const WAKER: Token = Token((1 << 62) | 2);
+const ALARM: Token = Token((1 << 62) | 4);
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -48,10 +51,27 @@ const EVENTS: usize = 1024;
 /// The buffer that all reads go into.
 pub(crate) const SCRATCH: usize = 64 * 1024;
 
+/// The signals that end a process, from here on. Blocked since the fork: one that came meanwhile is delivered when they
+/// are unblocked, and is not lost.
+fn watch_signals(poll: &Poll) -> io::Result<Signals> {
+    let mut signals = Signals::new([SIGTERM, SIGQUIT])?;
+    poll.registry()
+        .register(&mut signals, SIGNALS, Interest::READABLE)?;
+    for signal in [SIGTERM, SIGQUIT] {
+        // Hosts written in Go give their threads stacks that no handler may run on.
+        sys::handle_on_alternate_stack(signal)?;
+    }
+    Ok(signals)
+}
+
 /// The loop of one process, before and while it runs.
 pub(crate) struct Loop {
     poll: Poll,
-    signals: Signals,
+    /// None where the host handles signals.
+    signals: Option<Signals>,
+    events: Events,
+    /// Where somebody else waits for us.
+    alarm: Option<Alarm>,
     scratch: Box<[u8]>,
     row: Row,
     drain: Duration,
@@ -72,13 +92,15 @@ impl Loop {
         drain: Duration,
         stuck: Duration,
         clients: Option<OwnedFd>,
+        hosting: Hosting,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let mut signals = Signals::new([SIGTERM, SIGQUIT])?;
-        poll.registry()
-            .register(&mut signals, SIGNALS, Interest::READABLE)?;
-        // Blocked since the fork: one that came meanwhile is delivered now, and is not lost.
+        let signals = hosting.signals.then(|| watch_signals(&poll)).transpose()?;
+        let alarm = hosting
+            .nested
+            .then(|| Alarm::new(&poll, ALARM))
+            .transpose()?;
         SigSet::from_iter([Signal::SIGTERM, Signal::SIGQUIT]).thread_unblock()?;
         poll.registry().register(
             &mut SourceFd(&control.as_raw_fd()),
@@ -109,6 +131,8 @@ impl Loop {
         Ok(Self {
             poll,
             signals,
+            events: Events::with_capacity(EVENTS),
+            alarm,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             row,
             drain,
@@ -119,21 +143,35 @@ impl Loop {
         })
     }
 
-    /// Runs until the process is to end. `reload` is called when the hive reloads around this process.
-    pub(crate) fn run(&mut self, state: &mut dyn Any, reload: &dyn Fn(&mut dyn Any)) {
-        let mut events = Events::with_capacity(EVENTS);
-        // What happened during the start is settled before the first wait.
+    /// One turn, after a wait of up to `limit`; without one it waits for as long as there is nothing to do. True when the
+    /// process is to end. `reload` is called when the hive reloads around this process.
+    pub(crate) fn turn(
+        &mut self,
+        limit: Option<Duration>,
+        state: &mut dyn Any,
+        reload: &dyn Fn(&mut dyn Any),
+    ) -> bool {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        self.wait(&mut events, limit);
+        run_timers(state);
+        self.run_sockets(&events, state, reload);
+        self.events = events;
+        with(|core| core.glimpse.clear());
+        route::step(&mut self.scratch, state);
+        run_finished_work(state);
+        self.finish_turn(state);
+        self.is_over()
+    }
+
+    /// The end of a turn, and of what was done before the first one.
+    pub(crate) fn finish_turn(&mut self, state: &mut dyn Any) {
         finish_turn(state);
-        while !self.is_over() {
-            self.wait(&mut events);
-            run_timers(state);
-            self.run_sockets(&events, state, reload);
-            with(|core| core.glimpse.clear());
-            route::step(&mut self.scratch, state);
-            run_finished_work(state);
-            finish_turn(state);
-            route::flush(&mut self.scratch, state);
-        }
+        route::flush(&mut self.scratch, state);
+        self.rest();
+    }
+
+    /// Says goodbye to those who are left, and to the hive.
+    pub(crate) fn end(&mut self, state: &mut dyn Any) {
         for key in with(|core| core.keys()).unwrap_or_default() {
             dispatch(key, |driver| driver.leaving(key, state));
             contained(key, || {
@@ -146,19 +184,15 @@ impl Loop {
         route::end(&mut self.scratch, state);
     }
 
-    fn wait(&mut self, events: &mut Events) {
+    /// Readable when [`turn`](Self::turn) has something to do; of use to others only if the loop is nested.
+    pub(crate) fn poll_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    fn wait(&mut self, events: &mut Events, limit: Option<Duration>) {
         let mut ended = None;
         let timeout = with(|core| {
-            let busy = !core.again.is_empty()
-                || !core.dirty.is_empty()
-                || !core.closed.is_empty()
-                || !core.notices.is_empty()
-                || core.routing.has_work()
-                || core.mail.len() > 0
-                || core.pool.finished() > 0
-                || core.link.has_early()
-                || core.link.stop_requested;
-            if busy {
+            if core.is_busy() {
                 return Some(Duration::ZERO);
             }
             let now = std::time::Instant::now();
@@ -166,10 +200,16 @@ impl Loop {
             core.next_wake().map(|at| at.saturating_duration_since(now))
         })
         .flatten();
-        if let Some((now, turn)) = ended {
+        // In a nested loop the host's own work lies between two turns; they have been noted already.
+        let noted = self.alarm.is_some();
+        if let Some((now, turn)) = ended.filter(|_| !noted) {
             self.note_turn(now, turn);
         }
         self.row.set_deadline(0);
+        let timeout = match (timeout, limit) {
+            (Some(timeout), Some(limit)) => Some(timeout.min(limit)),
+            (timeout, limit) => timeout.or(limit),
+        };
         if let Err(error) = self.poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -182,13 +222,45 @@ impl Loop {
             (core.clock.now_millis(), core.clock.now() - before)
         });
         let (now, since) = now.unwrap_or_default();
-        if ended.is_none() {
+        if ended.is_none() && !noted {
             // It goes on at once, and has not waited since.
             self.note_turn(now, since);
         }
+        self.set_stuck_deadline(now);
+    }
+
+    fn set_stuck_deadline(&self, now: u64) {
         let stuck = u64::try_from(self.stuck.as_millis()).unwrap_or(u64::MAX);
         self.row
             .set_deadline((self.monotonic + now).saturating_add(stuck));
+    }
+
+    /// Hands over to a host that waits for us in a loop of its own: sees to it that it calls again in time, also if only
+    /// to show that it is not stuck itself.
+    fn rest(&mut self) {
+        let Some(alarm) = &mut self.alarm else {
+            return;
+        };
+        let next = with(|core| {
+            let now = std::time::Instant::now();
+            let turn = now - core.clock.now();
+            let sign_of_life = now + self.stuck / 2;
+            let at = if core.is_busy() {
+                now
+            } else {
+                let due = core.next_wake().unwrap_or(sign_of_life);
+                due.min(sign_of_life)
+            };
+            (now, core.clock.millis(now), turn, at)
+        });
+        let Some((now, millis, turn, at)) = next else {
+            return;
+        };
+        if let Err(error) = alarm.set(now, at) {
+            log::error!("the alarm of the loop cannot be set: {error}");
+        }
+        self.note_turn(millis, turn);
+        self.set_stuck_deadline(millis);
     }
 
     fn note_turn(&mut self, now: u64, turn: Duration) {
@@ -206,12 +278,18 @@ impl Loop {
             match event.token() {
                 CONTROL => self.obey(state, reload),
                 SIGNALS => {
-                    for _signal in self.signals.pending() {
+                    let come = self.signals.as_mut().map_or(0, |all| all.pending().count());
+                    if come > 0 {
                         log::info!("told to end by a signal");
                         self.drain_by_itself(state);
                     }
                 }
                 WAKER => {}
+                ALARM => {
+                    if let Some(alarm) = &mut self.alarm {
+                        alarm.has_rung();
+                    }
+                }
                 ROUTER => {
                     with(|core| core.routing.side.ready(event));
                 }
@@ -359,6 +437,9 @@ fn run_timers(state: &mut dyn Any) {
 
 /// Writes, ends, closes, counts.
 fn finish_turn(state: &mut dyn Any) {
+    while let Some((key, error)) = with(|core| core.failures.pop_front()).flatten() {
+        dispatch(key, |driver| driver.failed(key, error, state));
+    }
     reap(state);
     let dirty = with(|core| std::mem::take(&mut core.dirty)).unwrap_or_default();
     for key in &dirty {

@@ -1,12 +1,17 @@
 //! What a connection is in the hive: its uids, its rooms, its session data.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use workhive_ipc::route::{AgentError, Registered};
 use workhive_protocols::Protocol;
 
 use crate::conn::Conn;
 use crate::core::{Core, with};
+use crate::driver::panic_text;
 use crate::entry::{Key, Phase};
-use crate::error::{Result, RouteError};
+use crate::error::{Error, Result, RouteError};
+use crate::handle::Handle;
 use crate::route::hive::{checked, release};
 use crate::uid::Uid;
 
@@ -26,17 +31,17 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
 
     /// The uids of this connection, in no particular order.
     pub fn uids(&self) -> Vec<Uid> {
-        with(|core| core.past_or_present(self.handle().key()).uids).unwrap_or_default()
+        self.handle().uids()
     }
 
     /// The rooms of this connection, in no particular order. In `on_close` they are still known.
     pub fn rooms(&self) -> Vec<Vec<u8>> {
-        with(|core| core.past_or_present(self.handle().key()).rooms).unwrap_or_default()
+        self.handle().rooms()
     }
 
     /// What was set with [`set_session`](Self::set_session).
     pub fn session(&self) -> Option<Vec<u8>> {
-        with(|core| core.past_or_present(self.handle().key()).session).flatten()
+        self.handle().session()
     }
 
     /// Makes this connection one of those that messages to `uid` reach. A uid may have any number of connections, in
@@ -48,8 +53,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     /// # Errors
     /// [`RouteError`]: the length of the uid, the number of uids, or the connection has ended.
     pub fn bind_uid(&mut self, uid: impl AsRef<[u8]>) -> Result {
-        bind(self.handle().key(), uid.as_ref(), false)?;
-        Ok(())
+        self.handle().bind_uid(uid)
     }
 
     /// The same, and calls `then` when every message that is sent to the uid from now on, by whatever process, will
@@ -90,8 +94,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     /// # Errors
     /// As [`bind_uid`](Self::bind_uid).
     pub fn claim_uid(&mut self, uid: impl AsRef<[u8]>) -> Result {
-        bind(self.handle().key(), uid.as_ref(), true)?;
-        Ok(())
+        self.handle().claim_uid(uid)
     }
 
     /// Undoes [`bind_uid`](Self::bind_uid).
@@ -99,16 +102,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     /// # Errors
     /// [`RouteError::NotBound`]: the connection does not have this uid.
     pub fn unbind_uid(&mut self, uid: impl AsRef<[u8]>) -> Result {
-        let (key, uid) = (self.handle().key(), uid.as_ref());
-        on_loop(|core| {
-            let agent = core.routing.side.agent();
-            if !agent.has_uid(key, uid) {
-                return Err(RouteError::NotBound);
-            }
-            agent.unbind(key, uid);
-            Ok(())
-        })?;
-        Ok(())
+        self.handle().unbind_uid(uid)
     }
 
     /// Makes this connection a member of a room: [`send_to_room`](crate::Hive::send_to_room) reaches it from any
@@ -118,8 +112,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     /// # Errors
     /// [`RouteError`]: the length of the room's name, the number of rooms, or the connection has ended.
     pub fn join_room(&mut self, room: impl AsRef<[u8]>) -> Result {
-        join(self.handle().key(), room.as_ref())?;
-        Ok(())
+        self.handle().join_room(room)
     }
 
     /// The same, and calls `then` when it is in force; see [`bind_uid_then`](Self::bind_uid_then).
@@ -148,16 +141,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     /// # Errors
     /// [`RouteError::NotInRoom`]: it is not in it.
     pub fn leave_room(&mut self, room: impl AsRef<[u8]>) -> Result {
-        let (key, room) = (self.handle().key(), room.as_ref());
-        on_loop(|core| {
-            let agent = core.routing.side.agent();
-            if !agent.is_in(key, room) {
-                return Err(RouteError::NotInRoom);
-            }
-            agent.leave(key, room);
-            Ok(())
-        })?;
-        Ok(())
+        self.handle().leave_room(room)
     }
 
     /// Sets data of this connection that any process can read with [`Hive::session`](crate::Hive::session). They stay in
@@ -176,12 +160,7 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
     /// # Errors
     /// [`RouteError`]: too long, or the connection has ended.
     pub fn set_session(&mut self, data: impl AsRef<[u8]>) -> Result {
-        let key = self.handle().key();
-        on_loop(|core| {
-            let agent = core.take_part(key)?;
-            Ok(agent.set_session(key, data.as_ref())?)
-        })?;
-        Ok(())
+        self.handle().set_session(data)
     }
 
     fn registered(
@@ -190,21 +169,161 @@ impl<P: Protocol, S: 'static, D: 'static> Conn<'_, P, S, D> {
         then: impl FnOnce(&mut Conn<'_, P, S, D>) -> Result + 'static,
     ) -> Result<(), RouteError> {
         let key = self.handle().key();
-        let then: super::ThenRegistered = Box::new(move |state| {
-            release(Some(key));
+        when_in_force(key, registered, move |state| {
             crate::turn::tell::<P, S, D>("the end of a registration", key, state, then);
-        });
-        // What is given back is dropped with the core free.
-        let told = with(|core| {
-            core.routing.tell_registered(registered, key, then)?;
-            core.hold(Some(key));
-            Ok::<(), super::ThenRegistered>(())
-        });
-        match told {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) => Err(RouteError::Full),
-            None => Err(RouteError::NotOnLoop),
-        }
+        })
+    }
+}
+
+/// What a connection is in the hive, from outside of its callbacks.
+impl<Q> Handle<Q> {
+    /// As [`Conn::uids`].
+    pub fn uids(self) -> Vec<Uid> {
+        with(|core| core.past_or_present(self.key()).uids).unwrap_or_default()
+    }
+
+    /// As [`Conn::rooms`].
+    pub fn rooms(self) -> Vec<Vec<u8>> {
+        with(|core| core.past_or_present(self.key()).rooms).unwrap_or_default()
+    }
+
+    /// As [`Conn::session`].
+    pub fn session(self) -> Option<Vec<u8>> {
+        with(|core| core.past_or_present(self.key()).session).flatten()
+    }
+
+    /// As [`Conn::bind_uid`].
+    pub fn bind_uid(self, uid: impl AsRef<[u8]>) -> Result {
+        bind(self.key(), uid.as_ref(), false)?;
+        Ok(())
+    }
+
+    /// As [`Conn::bind_uid_then`]; where the connection ends before it is in force, `then` is dropped. An `Err` from it
+    /// ends the connection.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// use workhive::{Handle, Result, WebSocket};
+    ///
+    /// fn known(conn: Handle<WebSocket>, uid: &str) -> Result {
+    ///     conn.bind_uid_then(uid, move || conn.send("welcome"))
+    /// }
+    /// ```
+    pub fn bind_uid_then(
+        self,
+        uid: impl AsRef<[u8]>,
+        then: impl FnOnce() -> Result + 'static,
+    ) -> Result {
+        let registered = bind(self.key(), uid.as_ref(), false)?;
+        Ok(self.registered(registered, then)?)
+    }
+
+    /// As [`Conn::claim_uid`].
+    pub fn claim_uid(self, uid: impl AsRef<[u8]>) -> Result {
+        bind(self.key(), uid.as_ref(), true)?;
+        Ok(())
+    }
+
+    /// As [`Conn::unbind_uid`].
+    pub fn unbind_uid(self, uid: impl AsRef<[u8]>) -> Result {
+        let (key, uid) = (self.key(), uid.as_ref());
+        on_loop(|core| {
+            let agent = core.routing.side.agent();
+            if !agent.has_uid(key, uid) {
+                return Err(RouteError::NotBound);
+            }
+            agent.unbind(key, uid);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// As [`Conn::join_room`].
+    pub fn join_room(self, room: impl AsRef<[u8]>) -> Result {
+        join(self.key(), room.as_ref())?;
+        Ok(())
+    }
+
+    /// As [`Conn::join_room_then`]; where the connection ends before it is in force, `then` is dropped. An `Err` from it
+    /// ends the connection.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// use workhive::{Handle, Result, WebSocket};
+    ///
+    /// fn enter(conn: Handle<WebSocket>, room: &str) -> Result {
+    ///     conn.join_room_then(room, move || conn.send("you are in"))
+    /// }
+    /// ```
+    pub fn join_room_then(
+        self,
+        room: impl AsRef<[u8]>,
+        then: impl FnOnce() -> Result + 'static,
+    ) -> Result {
+        let registered = join(self.key(), room.as_ref())?;
+        Ok(self.registered(registered, then)?)
+    }
+
+    /// As [`Conn::leave_room`].
+    pub fn leave_room(self, room: impl AsRef<[u8]>) -> Result {
+        let (key, room) = (self.key(), room.as_ref());
+        on_loop(|core| {
+            let agent = core.routing.side.agent();
+            if !agent.is_in(key, room) {
+                return Err(RouteError::NotInRoom);
+            }
+            agent.leave(key, room);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// As [`Conn::set_session`].
+    pub fn set_session(self, data: impl AsRef<[u8]>) -> Result {
+        let key = self.key();
+        on_loop(|core| {
+            let agent = core.take_part(key)?;
+            Ok(agent.set_session(key, data.as_ref())?)
+        })?;
+        Ok(())
+    }
+
+    fn registered(
+        self,
+        registered: Registered,
+        then: impl FnOnce() -> Result + 'static,
+    ) -> Result<(), RouteError> {
+        let me = self.untyped();
+        when_in_force(self.key(), registered, move |_| {
+            let told = catch_unwind(AssertUnwindSafe(then));
+            let told = told.unwrap_or_else(|panic| Err(Error::msg(panic_text(panic.as_ref()))));
+            if let Err(error) = told {
+                me.fail(error);
+            }
+        })
+    }
+}
+
+/// Calls `then` when a registration is in force; until then the connection is held.
+fn when_in_force(
+    key: Key,
+    registered: Registered,
+    then: impl FnOnce(&mut dyn Any) + 'static,
+) -> Result<(), RouteError> {
+    let then: super::ThenRegistered = Box::new(move |state| {
+        release(Some(key));
+        then(state);
+    });
+    // What is given back is dropped with the core free.
+    let told = with(|core| {
+        core.routing.tell_registered(registered, key, then)?;
+        core.hold(Some(key));
+        Ok::<(), super::ThenRegistered>(())
+    });
+    match told {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) => Err(RouteError::Full),
+        None => Err(RouteError::NotOnLoop),
     }
 }
 
