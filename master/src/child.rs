@@ -11,8 +11,9 @@ use workhive_ipc::ToMaster;
 use workhive_worker::{Program, Seat};
 
 use crate::credentials::Credentials;
+use crate::hosted::Home;
 use crate::manners::Chores;
-use crate::{logger, sys, title};
+use crate::{logger, title};
 
 /// All that a new process takes with it out of the master's code. Made before the fork; the master drops its copy.
 #[derive(Debug)]
@@ -25,13 +26,13 @@ pub(crate) struct ChildSeed {
     pub(crate) mask: SigSet,
 }
 
-/// Runs the program in the new process and ends with its exit code.
+/// Takes the seat of the new process; none if that has failed, which the master has been told.
 ///
 /// The child has come here by *returning* from the master's loop, so all that the master holds has been dropped on
 /// the way: the epoll instance, the signals' self-pipe (a signal caught here would otherwise wake the master), the
 /// listeners, the other processes' links and descriptors, the control socket and its clients, the pid file with its
 /// lock. What is dropped knows by its pid that it must only close, and neither unlink nor unlock.
-pub(crate) fn enter(seed: ChildSeed) -> ! {
+pub(crate) fn enter(seed: ChildSeed, home: &mut Home) -> Option<(Program, Seat)> {
     let ChildSeed {
         program,
         seat,
@@ -39,90 +40,101 @@ pub(crate) fn enter(seed: ChildSeed) -> ! {
         credentials,
         mask,
     } = seed;
-    if let Err(error) = settle(&seat, &chores, &credentials) {
-        fail(&seat, &error);
-    }
+    let mask = match settle(&seat, &chores, &credentials, home) {
+        Ok(before) => before.unwrap_or_else(|| crate::signals::without_held(mask)),
+        Err(error) => {
+            fail(&seat, &error);
+            return None;
+        }
+    };
     // Unmask, the last chore: signals that came since the fork are delivered now, to this process's own dispositions.
     // Those that the program's loop takes note of stay blocked until the loop is there: before that they would run a
     // handler that the master has installed, which does nothing in this process, and be lost.
-    if let Err(errno) = held_back(mask).thread_set_mask() {
-        log::error!("cannot unblock signals: {errno}");
-        std::process::exit(1);
+    let mask = if home.workers_handle_signals() {
+        with_ending(mask)
+    } else {
+        mask
+    };
+    if let Err(errno) = mask.thread_set_mask() {
+        fail(&seat, &format!("cannot unblock signals: {errno}"));
+        return None;
     }
-    work(&program, seat)
+    Some((program, seat))
 }
 
 /// The same in a process that the master has executed: it has its rights and its signal mask already.
-pub(crate) fn enter_executed(program: &Program, directory: Option<&Path>, seat: Seat) -> ! {
-    let settled = settle_here(&seat).and_then(|()| match directory {
-        // Only now: what its arguments say is meant where the master was started.
-        Some(directory) => std::env::set_current_dir(directory).map_err(|error| {
-            let what = format!(
-                "cannot change to the directory {}: {error}",
-                directory.display()
-            );
-            io::Error::new(error.kind(), what)
-        }),
-        None => Ok(()),
-    });
-    if let Err(error) = settled {
-        fail(&seat, &error);
-    }
-    work(program, seat)
+pub(crate) fn enter_executed(
+    seat: &Seat,
+    directory: Option<&Path>,
+    home: &mut Home,
+) -> io::Result<()> {
+    settle_here(seat, home)?;
+    let Some(directory) = directory else {
+        return Ok(());
+    };
+    // Only now: what its arguments say is meant where the master was started.
+    std::env::set_current_dir(directory).map_err(|error| {
+        let what = format!(
+            "cannot change to the directory {}: {error}",
+            directory.display()
+        );
+        io::Error::new(error.kind(), what)
+    })
 }
 
-fn work(program: &Program, seat: Seat) -> ! {
+/// Runs the program in the new process and ends with its exit code.
+pub(crate) fn work(program: &Program, seat: Seat, home: &Home) -> ! {
     // A panic must not unwind into the program's main, which believes to be the master.
     let code = std::panic::catch_unwind(AssertUnwindSafe(|| program.run(seat))).unwrap_or(101);
-    std::process::exit(i32::from(code));
+    home.leave(i32::from(code))
 }
 
-/// Ends a process that cannot take its seat.
-pub(crate) fn fail(seat: &Seat, error: &dyn std::fmt::Display) -> ! {
+/// Tells the master why this process cannot take its seat.
+pub(crate) fn fail(seat: &Seat, error: &dyn std::fmt::Display) {
     log::error!("cannot start: {error}");
     // If the master does not hear it, it still sees the exit code.
     let _ = seat
         .control
         .send(&ToMaster::boot_failed(error.to_string()), None);
-    std::process::exit(1);
 }
 
 /// The mask that a program begins with: the master's without those that only the master blocks, and with those that its
 /// loop is to unblock.
-pub(crate) fn held_back(mut mask: SigSet) -> SigSet {
-    mask.add(Signal::SIGTERM);
-    mask.add(Signal::SIGQUIT);
-    crate::master::without_held(mask)
+pub(crate) fn held_back(mask: SigSet) -> SigSet {
+    with_ending(crate::signals::without_held(mask))
 }
 
-/// The chores of a new process, in this order. Signals are blocked all the while.
-fn settle(seat: &Seat, chores: &Chores, credentials: &Credentials) -> io::Result<()> {
-    settle_here(seat)?;
+fn with_ending(mut mask: SigSet) -> SigSet {
+    mask.add(Signal::SIGTERM);
+    mask.add(Signal::SIGQUIT);
+    mask
+}
+
+/// The chores of a new process, in this order. Signals are blocked all the while; returned is which a host had blocked.
+fn settle(
+    seat: &Seat,
+    chores: &Chores,
+    credentials: &Credentials,
+    home: &mut Home,
+) -> io::Result<Option<SigSet>> {
+    let mask = settle_here(seat, home)?;
     // Limits, priority, CPUs, umask, working directory.
     chores
         .apply()
         .map_err(|refused| io::Error::other(chores.explain(refused)))?;
     // Rights go last: all the above may need them.
-    credentials.assume()
+    credentials.assume()?;
+    Ok(mask)
 }
 
 /// Those that every process has to do for itself, executed or not.
-fn settle_here(seat: &Seat) -> io::Result<()> {
+fn settle_here(seat: &Seat, home: &mut Home) -> io::Result<Option<SigSet>> {
     // The log says who speaks, from the first line on.
     let place = seat.place.to_string();
     logger::set_place(&place);
     log_panics();
-    // Signals. Ctrl-C and a hang-up reach the whole foreground group: the master coordinates, the others ignore them.
-    // The same for what `pkill -USR1 name` sends to everybody.
-    for signal in [
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGPIPE,
-    ] {
-        sys::ignore(signal)?;
-    }
+    // Signals. What is sent to everybody is for the master, which coordinates.
+    let mask = home.settle_signals()?;
     // SIGTERM and SIGQUIT keep the handler that the master has installed. Resetting it would make the worker's loop
     // deaf to them: signal-hook installs its handler once per process and does not notice that it is gone (a forked
     // child inherits the notion that it is there).
@@ -134,7 +146,7 @@ fn settle_here(seat: &Seat) -> io::Result<()> {
     // And the title that ps shows otherwise.
     title::process(&place);
     workhive_worker::on_drain(title::draining);
-    Ok(())
+    Ok(mask)
 }
 
 /// Makes a panic a line of the log, like everything else that happens; with `RUST_BACKTRACE` its stack follows. A

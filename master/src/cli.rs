@@ -13,6 +13,7 @@ use log::LevelFilter;
 
 use crate::config::Config;
 use crate::count::Count;
+use crate::hosted::Home;
 use crate::line::Format;
 use crate::options::{for_groups, standard};
 use crate::own::{self, Chosen, Own};
@@ -217,8 +218,17 @@ impl Cli {
         I: IntoIterator,
         I::Item: Into<OsString> + Clone,
     {
+        self.parse_in(&mut Home::own(), args)
+    }
+
+    /// The same, in whosever process this is.
+    pub(crate) fn parse_in<I>(self, home: &mut Home, args: I) -> Result<Args, UsageError>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
         // The router needs neither a command line nor a configuration that makes sense.
-        seated::enter_router(&self.name);
+        seated::enter_router(&self.name, home);
         let command = self.command()?;
         let matches = command
             .try_get_matches_from(args)

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::unistd::ForkResult;
 
-use crate::sys;
+use crate::hosted::Home;
 
 /// Which side of the fork one is on.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ const MAX_REASON: u64 = 64 * 1024;
 /// Forks a daemon: in a session of its own, without a terminal to lose and unable to get one, with standard input
 /// from /dev/null and standard output and error to /dev/null. The working directory stays, so that the relative paths
 /// of the command line and of the program mean what they say.
-pub(crate) fn daemonize() -> io::Result<Side> {
+pub(crate) fn daemonize(home: &mut Home) -> io::Result<Side> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    match sys::fork()? {
+    match home.fork()? {
         ForkResult::Parent { .. } => return Ok(Side::Starter(Waiter(read))),
         ForkResult::Child => {}
     }
     drop(read);
     nix::unistd::setsid()?;
     // A session leader can get a terminal by opening one; its child cannot.
-    match sys::fork()? {
-        ForkResult::Parent { .. } => std::process::exit(0),
+    match home.fork()? {
+        ForkResult::Parent { .. } => home.leave(0),
         ForkResult::Child => {}
     }
     let null = OpenOptions::new()

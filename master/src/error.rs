@@ -37,6 +37,8 @@ pub(crate) enum StartError {
     Surroundings(String),
     /// Forking would be unsound.
     Threads(u64),
+    /// A copy of this process would be one of the host's loop, too.
+    Nested,
     /// No process of this group could start.
     Boot {
         group: String,
@@ -135,6 +137,10 @@ impl fmt::Display for StartError {
                 f,
                 "the program has {threads} threads, and only a single-threaded process can fork; start threads in \
                  on_worker_start, not before the hive starts, or use --spawn exec, in the foreground"
+            ),
+            Self::Nested => f.write_str(
+                "a master that is run by the program's own loop cannot fork its processes, only execute them: use \
+                 --spawn exec",
             ),
             Self::Boot {
                 group,

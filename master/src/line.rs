@@ -78,15 +78,7 @@ impl Head<'_> {
         );
         let start = line.len();
         let _ = write!(line, "{}", record.args());
-        if line[start..].contains(|c: char| c.is_control()) {
-            let mut escaped = String::with_capacity(line.len() + 16);
-            for c in line[start..].chars() {
-                if c.is_control() {
-                    escaped.extend(c.escape_default());
-                } else {
-                    escaped.push(c);
-                }
-            }
+        if let Some(escaped) = escaped(&line[start..]) {
             line.truncate(start);
             line.push_str(&escaped);
         }
@@ -122,6 +114,30 @@ impl Head<'_> {
         line.push('\n');
         line
     }
+}
+
+/// What a record says, and nothing else, as it stands in a line of text.
+pub(crate) fn message(record: &Record<'_>) -> String {
+    let text = record.args().to_string();
+    let mut text = escaped(&text).unwrap_or(text);
+    text.truncate(text.floor_char_boundary(MAX_LINE));
+    text
+}
+
+/// With its control characters escaped; none if it has none.
+fn escaped(text: &str) -> Option<String> {
+    if !text.contains(|c: char| c.is_control()) {
+        return None;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_control() {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    Some(escaped)
 }
 
 /// What is written here becomes part of a JSON string (RFC 8259, section 7), as far as there is room.

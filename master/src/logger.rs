@@ -12,7 +12,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -23,7 +24,8 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
 use crate::clock::unix_ms;
-use crate::line::{Format, Head};
+use crate::host::Sink;
+use crate::line::{self, Format, Head};
 
 /// How often a process looks whether its log file has been moved away.
 const LOOK: Duration = Duration::from_secs(1);
@@ -38,6 +40,8 @@ struct State {
     pid: u32,
     format: Format,
     file: Option<LogFile>,
+    /// Takes the lines instead.
+    sink: Option<Arc<Sink>>,
     lost: Lost,
 }
 
@@ -64,12 +68,16 @@ static LOGGER: Logger = Logger {
         pid: 0,
         format: Format::Text,
         file: None,
+        sink: None,
         lost: Lost {
             lines: 0,
             torn: false,
         },
     }),
 };
+
+/// True once this is the process's logger; a second hive of a process may log at another level.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 impl Logger {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,6 +104,12 @@ impl Logger {
     /// Writes a line; `name` is who says it, if that is not this process.
     fn write(&self, record: &Record<'_>, name: Option<(&str, u32)>) {
         let mut guard = self.state();
+        if let Some(sink) = guard.sink.clone() {
+            // What it does may log, too.
+            drop(guard);
+            sink(record.level(), &line::message(record));
+            return;
+        }
         let state = &mut *guard;
         let own = Head {
             now: unix_ms(),
@@ -276,10 +290,18 @@ pub(crate) fn start(
     state.format = format;
     drop(state);
     set_place("master");
+    install(level);
+    Ok(())
+}
+
+/// Makes this the process's logger. One that the program has installed before stays, and its level with it.
+fn install(level: LevelFilter) {
     if log::set_logger(&LOGGER).is_ok() {
+        INSTALLED.store(true, Ordering::Relaxed);
+    }
+    if INSTALLED.load(Ordering::Relaxed) {
         log::set_max_level(level);
     }
-    Ok(())
 }
 
 /// Goes on with the log file of the master that has executed this process. Its descriptor comes along, because this
@@ -294,9 +316,14 @@ pub(crate) fn adopt(level: LevelFilter, format: Format, log: Option<Brought>) {
         standard: log.standard,
     });
     drop(state);
-    if log::set_logger(&LOGGER).is_ok() {
-        log::set_max_level(level);
-    }
+    install(level);
+}
+
+/// Where lines go from now on, instead of to standard error or the file; with none, there again.
+pub(crate) fn sink(sink: Option<Arc<Sink>>) {
+    let before = std::mem::replace(&mut LOGGER.state().sink, sink);
+    // Outside of the lock: what it held may log when it goes.
+    drop(before);
 }
 
 /// How the log is written.

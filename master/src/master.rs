@@ -6,14 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use signal_hook::consts::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook_mio::v1_0::Signals;
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use workhive_ipc::StatsPage;
 
 use crate::backoff::random;
@@ -25,34 +23,41 @@ use crate::error::StartError;
 use crate::exec::Invocation;
 use crate::foreign::Notices;
 use crate::handed::Handed;
+use crate::hosted::Home;
 use crate::identity::Identity;
 use crate::lend::Loans;
 use crate::notify::Notifier;
 use crate::pidfile::PidFile;
 use crate::reload::{OLD, Reload};
 use crate::router::Routing;
-use crate::scale::{MAX_SLOTS, Scaling, Wanted};
+use crate::scale::{MAX_SLOTS, Scaling};
 use crate::shared::Shared;
+use crate::signals::{Signals, restore_children};
 use crate::slot::{Process, ProcessId, Running, Slot, SlotId};
 use crate::succession::Succession;
 use crate::sys;
 use crate::timers::Timers;
 
-const SIGNALS: Token = Token(0);
+pub(crate) const SIGNALS: Token = Token(0);
 pub(crate) const CONTROL: Token = Token(1);
 /// Processes and clients have tokens from here on: two for each id, the second is a process's link.
 const FIRST_ID: usize = 8;
 /// Signals that are not caught, but read.
-const HELD: Token = Token(2);
+pub(crate) const HELD: Token = Token(2);
 /// What programs that know nothing of us say about themselves.
 pub(crate) const NOTICES: Token = Token(3);
-const _: () = assert!(FIRST_ID * 2 > NOTICES.0);
+/// Something is due.
+const ALARM: Token = Token(4);
+const _: () = assert!(FIRST_ID * 2 > ALARM.0);
+
+/// Events taken in one turn.
+pub(crate) const EVENTS: usize = 64;
 
 /// How the loop was left.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// In a new process: go and be it.
-    Child(Box<ChildSeed>),
+    Child(Box<ChildSeed>, Home),
     /// In the master: all children are gone. If it never was ready, the starter still waits for a word.
     Ended(Result<(), StartError>, Option<Word>),
 }
@@ -113,6 +118,7 @@ pub(crate) enum Mood {
 /// Everything that the master needs and that was made before its loop.
 #[derive(Debug)]
 pub(crate) struct Setup {
+    pub(crate) home: Home,
     pub(crate) identity: Identity,
     pub(crate) pid_file: PidFile,
     pub(crate) groups: Vec<Running>,
@@ -138,8 +144,10 @@ pub(crate) struct Master {
     // The order of fields is the order of dropping: the pid file's lock goes last, so that nobody can start while
     // something of this hive is left.
     pub(crate) poll: Poll,
-    signals: Signals,
-    held: SignalFd,
+    /// None if they are left to the host.
+    pub(crate) signals: Option<Signals>,
+    /// Wakes the loop of a host when something is due.
+    alarm: Option<TimerFd>,
     pub(crate) control: ControlServer,
     pub(crate) processes: BTreeMap<ProcessId, Process>,
     pub(crate) groups: Vec<Running>,
@@ -170,11 +178,13 @@ pub(crate) struct Master {
     pub(crate) word: Option<Word>,
     pub(crate) identity: Identity,
     /// True if strangers' orphans become our children.
-    init: bool,
+    pub(crate) init: bool,
     pub(crate) watched: Option<Instant>,
     pub(crate) succession: Succession,
     /// What nobody has claimed is closed when this master is in charge.
     pub(crate) handed: Handed,
+    /// Gives the host its signals back, after ours are gone.
+    pub(crate) home: Home,
     pub(crate) pid_file: PidFile,
 }
 
@@ -184,6 +194,7 @@ pub(crate) const ROWS_PER_SLOT: usize = OLD + 4;
 impl Master {
     pub(crate) fn new(setup: Setup) -> Result<Self, StartError> {
         let Setup {
+            home,
             identity,
             pid_file,
             groups,
@@ -195,15 +206,17 @@ impl Master {
             mut handed,
         } = setup;
         let poll = Poll::new().map_err(StartError::system("make an epoll instance"))?;
-        let init = std::process::id() == 1;
-        let mut signals = caught_signals(init)?;
+        // A host waits for its own children, and those that nobody waits for are whosever it wants them to be.
+        let init = std::process::id() == 1 && !home.is_hosted();
+        restore_children()?;
+        let handles_signals = home.master_handles_signals();
+        let mut signals = handles_signals
+            .then(|| Signals::catch(init, home.is_hosted()))
+            .transpose()?;
         // Two descriptors for each process, and the listeners.
         let usual_descriptors = sys::raise_descriptors()
             .inspect_err(|error| log::warn!("cannot raise the limit of open descriptors: {error}"))
             .ok();
-        poll.registry()
-            .register(&mut signals, SIGNALS, Interest::READABLE)
-            .map_err(StartError::system("poll for signals"))?;
         let estate = handed.estate.take();
         if estate.is_none() {
             // What no group wants of a service manager's sockets stays its own. A predecessor's wait for the outcome.
@@ -212,14 +225,16 @@ impl Master {
                 .register(poll.registry(), CONTROL)
                 .map_err(StartError::system("poll the control socket"))?;
         }
-        let held = held_signals().map_err(StartError::system("read signals"))?;
-        poll.registry()
-            .register(
-                &mut SourceFd(&held.as_fd().as_raw_fd()),
-                HELD,
-                Interest::READABLE,
-            )
-            .map_err(StartError::system("poll for signals"))?;
+        if let Some(signals) = &mut signals {
+            signals
+                .register(poll.registry())
+                .map_err(StartError::system("poll for signals"))?;
+        }
+        let alarm = home
+            .is_nested()
+            .then(|| alarm(&poll))
+            .transpose()
+            .map_err(StartError::system("make a timer"))?;
         if let Some(notices) = &notices {
             poll.registry()
                 .register(
@@ -237,7 +252,7 @@ impl Master {
         let mut master = Self {
             poll,
             signals,
-            held,
+            alarm,
             control,
             processes: BTreeMap::new(),
             groups,
@@ -268,6 +283,7 @@ impl Master {
             watched: None,
             succession: Succession::default(),
             handed,
+            home,
             pid_file,
         };
         if let Some(mut estate) = estate {
@@ -282,47 +298,79 @@ impl Master {
     /// Runs the hive to its end. Also returns, in every process that it forks, with that process's seed: the master
     /// is dropped in the child then.
     pub(crate) fn run(mut self) -> Outcome {
-        let mut events = Events::with_capacity(64);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
-            while let Some(order) = self.orders.pop_front() {
-                if let Some(seed) = self.spawn(order) {
-                    return Outcome::Child(seed);
-                }
+            if let Some(outcome) = self.settle() {
+                return outcome;
             }
-            if let Some(end) = self.ended() {
-                return Outcome::Ended(end, self.word.take());
-            }
-            let wait = self.timers.wait(Instant::now());
-            match self.poll.poll(&mut events, wait) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    // Cannot happen with a valid epoll instance (epoll_wait(2)). Without events there is no hive.
-                    self.fail(StartError::System {
-                        what: "wait for events",
-                        error,
-                    });
-                    events.clear();
-                }
-            }
-            for event in &events {
-                match event.token() {
-                    SIGNALS => self.on_signals(),
-                    CONTROL => self.on_clients(),
-                    HELD => self.on_held_signals(),
-                    NOTICES => self.on_notices(),
-                    Token(token) if token % 2 == 0 => self.on_token(token / 2),
-                    Token(token) => self.on_second_token(token / 2),
-                }
-            }
-            let now = Instant::now();
-            while let Some(timer) = self.timers.due(now) {
-                self.on_timer(timer);
-            }
-            self.go_on_scaling();
-            self.go_on_upgrading();
-            self.tell_manager();
+            self.turn(&mut events, None);
         }
+    }
+
+    /// Does what is to be done before the next wait: new processes, above all. Some if that was the end.
+    pub(crate) fn settle(&mut self) -> Option<Outcome> {
+        while let Some(order) = self.orders.pop_front() {
+            if let Some(seed) = self.spawn(order) {
+                return Some(Outcome::Child(seed, std::mem::take(&mut self.home)));
+            }
+        }
+        let ended = self.ended()?;
+        Some(Outcome::Ended(ended, self.word.take()))
+    }
+
+    /// Waits until there is something to do, at the most for `limit`, and does it.
+    pub(crate) fn turn(&mut self, events: &mut Events, limit: Option<Duration>) {
+        let due = self.timers.wait(Instant::now());
+        let wait = match (due, limit) {
+            (Some(due), Some(limit)) => Some(due.min(limit)),
+            (due, limit) => due.or(limit),
+        };
+        match self.poll.poll(events, wait) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) => {
+                // Cannot happen with a valid epoll instance (epoll_wait(2)). Without events there is no hive.
+                self.fail(StartError::System {
+                    what: "wait for events",
+                    error,
+                });
+                events.clear();
+            }
+        }
+        for event in &*events {
+            match event.token() {
+                SIGNALS | HELD => self.on_signals(),
+                CONTROL => self.on_clients(),
+                NOTICES => self.on_notices(),
+                // What is due is looked for below.
+                ALARM => {}
+                Token(token) if token % 2 == 0 => self.on_token(token / 2),
+                Token(token) => self.on_second_token(token / 2),
+            }
+        }
+        let now = Instant::now();
+        while let Some(timer) = self.timers.due(now) {
+            self.on_timer(timer);
+        }
+        self.go_on_scaling();
+        self.go_on_upgrading();
+        self.tell_manager();
+    }
+
+    /// Lets the poll, which a host watches, be readable when the next thing is due.
+    pub(crate) fn set_alarm(&self) -> io::Result<()> {
+        let Some(alarm) = &self.alarm else {
+            return Ok(());
+        };
+        match self.timers.wait(Instant::now()) {
+            // Zero would be never (timerfd_settime(2)).
+            Some(wait) => {
+                let wait = TimeSpec::from_duration(wait.max(Duration::from_nanos(1)));
+                alarm.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
+            }
+            None => alarm.unset()?,
+        }
+        Ok(())
     }
 
     /// The first of an id's two tokens: the end of a process, or a client.
@@ -343,53 +391,6 @@ impl Master {
             None if self.is_successor(id) => self.on_successor(id),
             None if self.is_predecessor(id) => self.on_predecessor(),
             _ => self.on_link(id),
-        }
-    }
-
-    fn on_signals(&mut self) {
-        let caught: Vec<_> = self.signals.pending().collect();
-        for signal in caught {
-            match signal {
-                SIGINT => {
-                    log::info!("SIGINT: stopping now");
-                    self.stop(false);
-                }
-                SIGTERM | SIGQUIT => {
-                    log::info!(
-                        "{}: stopping gracefully",
-                        if signal == SIGTERM {
-                            "SIGTERM"
-                        } else {
-                            "SIGQUIT"
-                        }
-                    );
-                    self.stop(true);
-                }
-                SIGUSR1 => self.request_reload(None),
-                SIGHUP => match crate::logger::reopen() {
-                    Ok(()) => log::info!("SIGHUP: the log is open anew"),
-                    Err(error) => log::error!("SIGHUP: cannot open the log anew: {error}"),
-                },
-                SIGUSR2 => self.request_upgrade(None),
-                SIGCHLD => self.reap_strangers(),
-                other => log::debug!("signal {other} means nothing to the master"),
-            }
-        }
-    }
-
-    fn on_held_signals(&mut self) {
-        while let Ok(Some(info)) = self.held.read_signal() {
-            match Signal::try_from(info.ssi_signo.cast_signed()) {
-                Ok(Signal::SIGTTIN) => {
-                    log::info!("SIGTTIN: one process more");
-                    self.step_scale(Wanted::OneMore);
-                }
-                Ok(Signal::SIGTTOU) => {
-                    log::info!("SIGTTOU: one process fewer");
-                    self.step_scale(Wanted::OneLess);
-                }
-                _ => {}
-            }
         }
     }
 
@@ -419,34 +420,6 @@ impl Master {
         }
     }
 
-    /// As process 1 we inherit everybody's orphans, and nobody else will reap them. Our own children are left alone
-    /// here: their descriptors tell.
-    fn reap_strangers(&mut self) {
-        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-        if !self.init {
-            return;
-        }
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        loop {
-            let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) =
-                waitid(Id::All, flags)
-            else {
-                return;
-            };
-            match self
-                .processes
-                .iter()
-                .find(|(_, process)| process.pid == pid)
-            {
-                Some((id, _)) => {
-                    let id = *id;
-                    self.on_end(id);
-                }
-                None => drop(waitpid(pid, Some(WaitPidFlag::WNOHANG))),
-            }
-        }
-    }
-
     /// Polls a descriptor for reading under an id's first or second token.
     pub(crate) fn watch_fd(&self, fd: &impl AsRawFd, token: usize) -> io::Result<()> {
         let fd: RawFd = fd.as_raw_fd();
@@ -462,12 +435,6 @@ impl Master {
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
             log::debug!("cannot stop polling descriptor {fd}: {error}");
         }
-    }
-
-    /// Blocks all signals, for the time around a fork: a signal that hits the child before it has its own
-    /// dispositions would run the master's handler and be lost.
-    pub(crate) fn block_signals() -> io::Result<SigSet> {
-        Ok(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?)
     }
 
     pub(crate) fn slot(&self, at: SlotId) -> &Slot {
@@ -488,24 +455,14 @@ impl Master {
     }
 }
 
-/// The signals that the master takes note of.
-fn caught_signals(init: bool) -> Result<Signals, StartError> {
-    let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
-    // Dispositions and masks come from whoever started us. With SIGCHLD ignored the kernel would reap our children
-    // before we learn how they ended (wait(2)); and a blocked SIGTERM would stop nobody.
-    sys::restore(Signal::SIGCHLD).map_err(StartError::system("restore SIGCHLD"))?;
-    if init {
-        wanted.push(SIGCHLD);
-    }
-    let signals = Signals::new(&wanted).map_err(StartError::system("catch signals"))?;
-    let unblocked: SigSet = wanted
-        .iter()
-        .filter_map(|number| Signal::try_from(*number).ok())
-        .collect();
-    unblocked
-        .thread_unblock()
-        .map_err(StartError::system("unblock signals"))?;
-    Ok(signals)
+/// A timer that is seen by whoever watches the poll.
+fn alarm(poll: &Poll) -> io::Result<TimerFd> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    let alarm = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+    let fd = alarm.as_fd().as_raw_fd();
+    poll.registry()
+        .register(&mut SourceFd(&fd), ALARM, Interest::READABLE)?;
+    Ok(alarm)
 }
 
 /// A process for each slot.
@@ -524,30 +481,4 @@ fn first_orders(groups: &[Running], routing: &Routing) -> VecDeque<Order> {
         orders.rotate_right(1);
     }
     orders
-}
-
-/// SIGTTIN and SIGTTOU, which the terminal also sends: to processes that read from it, or write to it, in the background.
-/// They stay blocked, because then it does not (`tty_ioctl(4)`, termios(3)): it lets such a process write, and tells one
-/// that reads that it cannot. Were they caught, a line of the log would be tried again and again. Those that somebody
-/// sends on purpose are read here.
-fn held_signals() -> io::Result<SignalFd> {
-    let held = held();
-    held.thread_block()?;
-    Ok(SignalFd::with_flags(
-        &held,
-        SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
-    )?)
-}
-
-/// A mask without those signals that only the master blocks.
-pub(crate) fn without_held(mut mask: SigSet) -> SigSet {
-    for signal in &held() {
-        mask.remove(signal);
-    }
-    mask
-}
-
-/// The signals that the master keeps blocked and its children do not.
-pub(crate) fn held() -> SigSet {
-    SigSet::from_iter([Signal::SIGTTIN, Signal::SIGTTOU])
 }

@@ -86,7 +86,10 @@ impl Master {
             // A standard output that is closed, or that nobody reads, is no reason to end, nor to wait.
             logger::write_now(io::stdout().as_fd(), self.greeting().as_bytes());
         }
-        if let Err(error) = pages::give_back() {
+        // The code of a host is not ours to judge.
+        if !self.home.is_hosted()
+            && let Err(error) = pages::give_back()
+        {
             log::debug!("the code that only a start needs stays mapped: {error}");
         }
     }

@@ -16,6 +16,8 @@ use crate::count::Count;
 use crate::credentials::Credentials;
 use crate::error::StartError;
 use crate::handed::Handed;
+use crate::host::Started;
+use crate::hosted::Home;
 use crate::identity::Identity;
 use crate::listing::Listing;
 use crate::pidfile::holder;
@@ -88,28 +90,41 @@ impl Args {
         I: IntoIterator,
         I::Item: Into<Group>,
     {
-        let mut groups: Vec<Group> = groups.into_iter().map(Into::into).collect();
+        let groups = groups.into_iter().map(Into::into).collect();
+        match self.run_in(Home::own(), groups) {
+            Started::Over(exit) => exit,
+            Started::Worker(program, seat) => child::work(&program, seat, &Home::own()),
+            // Only a host asks for it.
+            Started::Master(master) => master.finish(),
+        }
+    }
+
+    /// The same, in whosever process this is.
+    pub(crate) fn run_in(&self, mut home: Home, mut groups: Vec<Group>) -> Started {
         if let Some(seat) = seated::read() {
-            self.sit(seat, &groups);
+            return self.sit(&mut home, seat, &groups);
         }
         if self.starts() {
             groups = match self.config.apply(groups) {
                 Ok(groups) => groups,
-                Err(reason) => return UsageError::new(reason).report(),
+                Err(reason) => return Started::Over(UsageError::new(reason).report()),
             };
             groups = match count::apply(&self.counts, groups) {
                 Ok(groups) => groups
                     .into_iter()
                     .map(|group| self.settings.apply(group))
                     .collect(),
-                Err(reason) => return UsageError::new(format!("--count: {reason}")).report(),
+                Err(reason) => {
+                    let error = UsageError::new(format!("--count: {reason}"));
+                    return Started::Over(error.report());
+                }
             };
             // Before anything is stopped: a restart with nonsense must not end in a stop.
             if let Err(reason) = group::check(&groups) {
                 let error = StartError::Invalid(reason);
                 exec::refuse(&error.to_string());
                 let _ = complain(&self.name, &error);
-                return error.exit();
+                return Started::Over(error.exit());
             }
         }
         let handed = match self.verb {
@@ -120,27 +135,26 @@ impl Args {
             Ok(handed) => handed,
             Err(error) => {
                 let what = format!("cannot take over what it was handed: {error}");
-                return complain(&self.name, &what);
+                return Started::Over(complain(&self.name, &what));
             }
         };
         let first = groups.iter().find_map(|group| group.address.as_ref());
         let identity = Identity::new(&self.name, first, self.pid_file());
-        match self.verb {
+        let exit = match self.verb {
             // Whatever the old master was told, this one is to take its place.
-            _ if handed.estate.is_some() => self.start(identity, groups, handed),
-            Verb::Start => self.start(identity, groups, handed),
+            _ if handed.estate.is_some() => return self.start(home, identity, groups, handed),
+            Verb::Start => return self.start(home, identity, groups, handed),
             Verb::Stop => self.stop(&identity),
             Verb::Restart => {
                 // As above: what can be known before the stop is told before it.
                 if let Err(error) = feasible(&groups) {
-                    return complain(&self.name, &error);
+                    return Started::Over(complain(&self.name, &error));
                 }
                 let stopped = self.stop(&identity);
                 if stopped == Exit::SUCCESS || stopped == Exit::NOT_RUNNING {
-                    self.start(identity, groups, handed)
-                } else {
-                    stopped
+                    return self.start(home, identity, groups, handed);
                 }
+                stopped
             }
             Verb::Reload => self.change(&identity, &Request::Reload),
             Verb::Upgrade => self.change(&identity, &Request::Upgrade),
@@ -158,29 +172,39 @@ impl Args {
             Verb::Connections => self.connections(&identity),
             Verb::Check => self.check(&groups),
             Verb::ShowConfig => self.show_config(&identity, &groups),
-        }
+        };
+        Started::Over(exit)
     }
 
     /// Takes the seat that the master has executed this process for.
-    fn sit(&self, taken: io::Result<seated::Taken>, groups: &[Group]) -> ! {
+    fn sit(&self, home: &mut Home, taken: io::Result<seated::Taken>, groups: &[Group]) -> Started {
         let mut taken = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 let _ = complain(&self.name, &format!("cannot take its seat: {error}"));
-                std::process::exit(1);
+                return home.failed();
             }
         };
         taken.settle(&self.name);
-        let seat = taken.seat;
-        let name = &seat.place.group;
-        let Some(group) = groups.iter().find(|group| group.name == *name) else {
-            let why = format!("this program has no group \"{name}\", which the hive has");
-            child::fail(&seat, &why)
+        let name = &taken.seat.place.group;
+        let group = groups.iter().find(|group| group.name == *name);
+        let ready = match group.map(|group| (group, group.problem())) {
+            None => Err(format!(
+                "this program has no group \"{name}\", which the hive has"
+            )),
+            Some((_, Some(problem))) => Err(problem.to_owned()),
+            Some((group, None)) => taken
+                .enter(home)
+                .map(|()| group.program.clone())
+                .map_err(|error| error.to_string()),
         };
-        if let Some(problem) = group.problem() {
-            child::fail(&seat, &problem);
+        match ready {
+            Ok(program) => Started::Worker(program, taken.seat),
+            Err(why) => {
+                child::fail(&taken.seat, &why);
+                home.failed()
+            }
         }
-        child::enter_executed(&group.program, taken.directory.as_deref(), seat)
     }
 
     /// Says whether a start would make sense, as far as that can be known without one.

@@ -11,6 +11,7 @@ use workhive_ipc::{StatsPage, ToMaster, WorkerEnd, route};
 use workhive_worker::{Inherited, Place, Seat};
 
 use crate::exec::Image;
+use crate::hosted::Home;
 use crate::line::Format;
 use crate::{bound, child, exec, logger, router, sys, title};
 
@@ -137,14 +138,18 @@ pub(crate) fn read() -> Option<io::Result<Taken>> {
 }
 
 /// Takes the seat of this process if it is to be the router, and never returns then.
-pub(crate) fn enter_router(program: &str) {
+pub(crate) fn enter_router(program: &str, home: &mut Home) {
     let is_router = std::env::var(SEAT)
         .ok()
         .and_then(|text| serde_json::from_str::<Written>(&text).ok())
         .is_some_and(|written| written.group == router::NAME);
     if is_router && let Some(Ok(mut taken)) = read() {
         taken.settle(program);
-        child::enter_executed(&workhive_worker::router_program(), None, taken.seat);
+        if let Err(error) = taken.enter(home) {
+            child::fail(&taken.seat, &error);
+            home.leave(1);
+        }
+        child::work(&workhive_worker::router_program(), taken.seat, home);
     }
 }
 
@@ -154,6 +159,11 @@ impl Taken {
         logger::adopt(self.log_level, self.log_format, self.log.take());
         exec::forget_variables();
         title::begin(name);
+    }
+
+    /// The chores of this process before it takes the seat.
+    pub(crate) fn enter(&self, home: &mut Home) -> io::Result<()> {
+        child::enter_executed(&self.seat, self.directory.as_deref(), home)
     }
 }
 

@@ -162,7 +162,7 @@ impl Master {
         });
         seed.mask = Self::block_signals()?;
         let mask = seed.mask;
-        let forked = sys::fork();
+        let forked = self.home.fork();
         if let Ok(ForkResult::Child) = forked {
             row.set_pid(std::process::id());
             return Ok(Made::Child(seed));
@@ -207,7 +207,7 @@ impl Master {
         // What the master blocks for itself, programs that know nothing of it find as it was.
         let for_program = match ends {
             Ends::Link(_) => held_back(mask),
-            Ends::Output(_) => crate::master::without_held(mask),
+            Ends::Output(_) => crate::signals::without_held(mask),
         };
         image.set_mask(for_program);
         let adopted = image

@@ -3,17 +3,18 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::Signal;
 use workhive_ipc::ToPredecessor;
 
 use crate::cli::Args;
 use crate::control::ControlServer;
 use crate::credentials::Credentials;
-use crate::daemon::{Side, daemonize};
+use crate::daemon::{Side, Word, daemonize};
 use crate::error::StartError;
 use crate::exec::Invocation;
 use crate::foreign::Notices;
 use crate::handed::Handed;
+use crate::host::{HostedMaster, Started};
+use crate::hosted::{Home, check_threads};
 use crate::identity::Identity;
 use crate::listeners::GroupListeners;
 use crate::master::{Master, Outcome, Setup};
@@ -22,15 +23,22 @@ use crate::pidfile::{PidFile, Taken};
 use crate::router::Routing;
 use crate::run::{complain, say};
 use crate::slot::Running;
-use crate::{Exit, Group, child, exec, logger, manners, resources, sys, title};
+use crate::{Exit, Group, child, exec, logger, manners, resources, router, sys, title};
 
 impl Args {
-    pub(crate) fn start(&self, identity: Identity, groups: Vec<Group>, handed: Handed) -> Exit {
-        if let Err(error) = sys::close_rest_on_exec() {
-            return complain(
-                &self.name,
-                &format!("cannot look through its descriptors: {error}"),
-            );
+    pub(crate) fn start(
+        &self,
+        mut home: Home,
+        identity: Identity,
+        groups: Vec<Group>,
+        handed: Handed,
+    ) -> Started {
+        // What a host has open for its own children is its own business.
+        if !home.is_hosted()
+            && let Err(error) = sys::close_rest_on_exec()
+        {
+            let what = format!("cannot look through its descriptors: {error}");
+            return Started::Over(complain(&self.name, &what));
         }
         let identity = identity.absolute();
         let log_file = self.log_file(&identity);
@@ -39,63 +47,67 @@ impl Args {
         if self.daemon && !upgrade {
             // What can be known before is said here, where there is still a terminal.
             if let Err(error) = check_threads() {
-                return complain(&self.name, &error);
+                return Started::Over(complain(&self.name, &error));
             }
-            match daemonize() {
+            match daemonize(&mut home) {
                 Ok(Side::Starter(waiter)) => {
-                    return match waiter.wait(log_file.as_deref().unwrap_or(Path::new("-"))) {
+                    let exit = match waiter.wait(log_file.as_deref().unwrap_or(Path::new("-"))) {
                         Ok(text) => say(&text),
                         Err(reason) => complain(&self.name, &reason),
                     };
+                    return Started::Over(exit);
                 }
                 Ok(Side::Daemon(given)) => word = Some(given),
                 Err(error) => {
-                    return complain(&self.name, &format!("cannot become a daemon: {error}"));
+                    let what = format!("cannot become a daemon: {error}");
+                    return Started::Over(complain(&self.name, &what));
                 }
             }
         }
-        if let Err(error) = ignore_terminal() {
-            return self.end(word, &error);
+        if let Err(error) = home.take_signals() {
+            return Started::Over(end(&self.name, word, &error));
         }
-        let mut master = match self.prepare(identity, log_file, groups, handed) {
+        let mut master = match self.prepare(home, identity, log_file, groups, handed) {
             Ok(master) => master,
             Err(error) => {
                 // The log of a hive that runs already is not ours.
                 if (word.is_some() || upgrade) && !matches!(error, StartError::Running(_)) {
                     log::error!("{error}");
                 }
-                return self.end(word, &error);
+                return Started::Over(end(&self.name, word, &error));
             }
         };
         master.word = word;
+        if master.home.is_nested() {
+            return Started::Master(HostedMaster::new(self.name.clone(), master));
+        }
         // The master is dropped by the time that this returns, in a child too.
         match master.run() {
-            Outcome::Child(seed) => child::enter(*seed),
-            Outcome::Ended(Ok(()), _) => Exit::SUCCESS,
-            Outcome::Ended(Err(error), word) => self.end(word, &error),
+            Outcome::Child(seed, mut home) => {
+                let is_router = seed.seat.place.group == router::NAME;
+                let Some((program, seat)) = child::enter(*seed, &mut home) else {
+                    home.leave(1);
+                };
+                if is_router {
+                    // None of the host's business.
+                    child::work(&program, seat, &home);
+                }
+                Started::Worker(program, seat)
+            }
+            Outcome::Ended(result, word) => Started::Over(ended(&self.name, result, word)),
         }
-    }
-
-    /// The reason goes to whoever started the hive: the starter of a daemon, or the terminal.
-    fn end(&self, word: Option<crate::daemon::Word>, error: &StartError) -> Exit {
-        if let Some(word) = word {
-            // If the starter was killed there is still the log.
-            let _ = word.failed(&error.to_string());
-        } else {
-            let _ = complain(&self.name, error);
-        }
-        error.exit()
     }
 
     /// Everything before the first fork, in an order in which nothing is taken that a failure would leave behind.
     fn prepare(
         &self,
+        home: Home,
         identity: Identity,
         log_file: Option<PathBuf>,
         groups: Vec<Group>,
         mut handed: Handed,
     ) -> Result<Master, StartError> {
-        let result = self.prepare_with(identity, log_file, groups, &mut handed);
+        let result = self.prepare_with(home, identity, log_file, groups, &mut handed);
         if let (Err(error), Some(estate)) = (&result, &handed.estate) {
             // If it cannot be told, it sees the end.
             let _ = estate
@@ -107,6 +119,7 @@ impl Args {
 
     fn prepare_with(
         &self,
+        home: Home,
         identity: Identity,
         log_file: Option<PathBuf>,
         groups: Vec<Group>,
@@ -129,6 +142,9 @@ impl Args {
         })?;
         manners::check(&groups).map_err(StartError::Surroundings)?;
         if groups.iter().any(Group::forks) {
+            if home.is_nested() {
+                return Err(StartError::Nested);
+            }
             check_threads()?;
         }
         let mut credentials = Vec::with_capacity(groups.len());
@@ -196,6 +212,7 @@ impl Args {
         let notifier = Notifier::from_env();
         exec::forget_variables();
         Ok(Setup {
+            home,
             identity,
             pid_file,
             groups: running,
@@ -209,28 +226,26 @@ impl Args {
     }
 }
 
-/// Keeps the terminal from stopping the hive: a background job that reads from its terminal, or writes to it after
-/// `stty tostop`, is stopped as a whole (termios(3)), and nobody would watch over the processes any more. They inherit
-/// this, and then such a write succeeds and such a read fails.
-fn ignore_terminal() -> Result<(), StartError> {
-    for signal in [Signal::SIGTTIN, Signal::SIGTTOU] {
-        sys::ignore(signal).map_err(StartError::system("ignore the terminal's signals"))?;
+/// How the hive has ended, said to whom it may concern.
+pub(crate) fn ended(name: &str, result: Result<(), StartError>, word: Option<Word>) -> Exit {
+    match result {
+        Ok(()) => Exit::SUCCESS,
+        Err(error) => end(name, word, &error),
     }
-    Ok(())
+}
+
+/// The reason goes to whoever started the hive: the starter of a daemon, or the terminal.
+fn end(name: &str, word: Option<Word>, error: &StartError) -> Exit {
+    if let Some(word) = word {
+        // If the starter was killed there is still the log.
+        let _ = word.failed(&error.to_string());
+    } else {
+        let _ = complain(name, error);
+    }
+    error.exit()
 }
 
 fn copy(fd: &OwnedFd) -> Result<OwnedFd, StartError> {
     fd.try_clone()
         .map_err(StartError::system("take over what it was handed"))
-}
-
-fn check_threads() -> Result<(), StartError> {
-    match sys::threads() {
-        Ok(0 | 1) => Ok(()),
-        Ok(threads) => Err(StartError::Threads(threads)),
-        Err(error) => Err(StartError::System {
-            what: "count this process's threads",
-            error,
-        }),
-    }
 }

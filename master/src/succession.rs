@@ -187,7 +187,7 @@ impl Master {
         written.give_to(&mut image)?;
         self.notifier.pass_on(&mut image);
         let mask = Self::block_signals()?;
-        image.set_mask(crate::master::without_held(mask));
+        image.set_mask(crate::signals::without_held(mask));
         let started = image.spawn();
         crate::spawn::unblock(mask);
         let pid = started?;

@@ -23,21 +23,32 @@ pub(crate) fn threads() -> io::Result<u64> {
         .saturating_sub(2))
 }
 
-/// fork(2). Refused when this process has a second thread: in the child, that thread's locks would stay locked for
-/// ever.
-pub(crate) fn fork() -> io::Result<ForkResult> {
+/// Refuses to fork when this process has a second thread: in the child, that thread's locks would stay locked for ever.
+pub(crate) fn ready_to_fork() -> io::Result<()> {
     let threads = threads()?;
     if threads > 1 {
         return Err(io::Error::other(format!(
             "the process has {threads} threads, and only a single-threaded process can fork. Start threads in \
-             on_worker_start, not before"
+             on_worker_start, not before, or use --spawn exec"
         )));
     }
     // What waits in standard output's buffer would come out twice. If it cannot come out now, it could not later.
     let _ = io::stdout().flush();
+    Ok(())
+}
+
+/// fork(2), in a process with one thread.
+pub(crate) fn fork() -> io::Result<ForkResult> {
+    ready_to_fork()?;
     // SAFETY: with one thread, the child's copy of every lock and of the allocator is in a consistent state, so it
     // may go on to run any code. Nothing else starts a thread between the check above and this call.
     Ok(unsafe { nix::unistd::fork() }?)
+}
+
+/// Ends this process and runs nothing of it: no handler of its exit, no destructor (_exit(2)).
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: takes a number, and does not return.
+    unsafe { libc::_exit(code) }
 }
 
 /// Unmaps the pages from `start` to `end`, which must be of private mappings of files that have no page of this process's
@@ -323,6 +334,57 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // SAFETY: both callers pass a disposition that runs no code of ours.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
+}
+
+/// What a signal does in this process (sigaction(2)): its default effect, nothing, or a handler, whoever has made it.
+#[derive(Clone, Copy)]
+pub(crate) struct Disposition(libc::sigaction);
+
+impl Disposition {
+    /// What it does now.
+    pub(crate) fn of(signal: Signal) -> io::Result<Self> {
+        let mut found = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: without a new action the call changes nothing, and writes the present one to the room that it is given.
+        let result =
+            unsafe { libc::sigaction(signal as i32, std::ptr::null(), found.as_mut_ptr()) };
+        Errno::result(result)?;
+        // SAFETY: the call has succeeded, so it has written it.
+        Ok(Self(unsafe { found.assume_init() }))
+    }
+
+    /// Makes the signal do this.
+    pub(crate) fn set(self, signal: Signal) -> io::Result<()> {
+        // SAFETY: it is what the kernel has said of this signal before, so whoever has made its handler has promised that
+        // it may run; all that can differ is the stack on which it does.
+        let result =
+            unsafe { libc::sigaction(signal as i32, &raw const self.0, std::ptr::null_mut()) };
+        Errno::result(result)?;
+        Ok(())
+    }
+
+    /// True if code runs.
+    pub(crate) fn is_handler(self) -> bool {
+        !matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+    }
+
+    /// True if children whose end it would tell are reaped by the kernel, and by nobody else (SIGCHLD, wait(2)).
+    pub(crate) fn reaps(self) -> bool {
+        self.0.sa_sigaction == libc::SIG_IGN || self.0.sa_flags & libc::SA_NOCLDWAIT != 0
+    }
+
+    /// The same, on the alternate stack of a thread that has one (sigaltstack(2)).
+    pub(crate) fn on_stack(mut self) -> Self {
+        self.0.sa_flags |= libc::SA_ONSTACK;
+        self
+    }
+}
+
+impl std::fmt::Debug for Disposition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Disposition")
+            .field("is_handler", &self.is_handler())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Closes every descriptor but the standard streams on execve(2): what the starter left open is not for the programs that

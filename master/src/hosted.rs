@@ -1,0 +1,198 @@
+//! In whose process a hive lives: a program's own, whose `main` is ours from beginning to end; or that of a host, which
+//! has handlers, children and an exit of its own.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{ForkResult, Pid};
+
+use crate::dispositions::Dispositions;
+use crate::error::StartError;
+use crate::host::{Fork, Forked, Signals, Started};
+use crate::spawn::unblock;
+use crate::{Exit, sys};
+
+/// Whose process this is, and what that allows.
+#[derive(Default)]
+pub(crate) struct Home {
+    hosted: bool,
+    signals: Signals,
+    nested: bool,
+    fork: Option<Box<Fork>>,
+    /// What the host's signals did before the hive began.
+    before: Option<Dispositions>,
+}
+
+impl Home {
+    /// A program's own.
+    pub(crate) fn own() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn host(signals: Signals, nested: bool, fork: Option<Box<Fork>>) -> Self {
+        Self {
+            hosted: true,
+            signals,
+            nested,
+            fork,
+            before: None,
+        }
+    }
+
+    /// True in somebody else's program.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.hosted
+    }
+
+    /// True if the master is to be run by the host's loop.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    /// True if the master takes note of signals by itself.
+    pub(crate) fn master_handles_signals(&self) -> bool {
+        self.signals == Signals::Library || !self.nested
+    }
+
+    /// True if worker processes do.
+    pub(crate) fn workers_handle_signals(&self) -> bool {
+        self.signals == Signals::Library
+    }
+
+    /// Makes the signals of this process the master's, if they are to be. What those of a host did is remembered.
+    pub(crate) fn take_signals(&mut self) -> Result<(), StartError> {
+        if !self.master_handles_signals() {
+            return Ok(());
+        }
+        if self.hosted {
+            let now = Dispositions::now().map_err(StartError::system("look at its signals"))?;
+            self.before = Some(now);
+        }
+        ignore_terminal()
+    }
+
+    /// Gives the signals of a worker process their dispositions. To one that was forked in a host it also tells which of
+    /// them the host had blocked.
+    pub(crate) fn settle_signals(&mut self) -> io::Result<Option<SigSet>> {
+        let before = self.before.take();
+        let mask = before.as_ref().map(Dispositions::mask);
+        match (self.hosted, self.signals) {
+            (false, _) => Dispositions::ignore()?,
+            // One that was executed has had no master in it that could have changed any.
+            (true, Signals::Library) => {
+                before.map_or_else(Dispositions::now, Ok)?.settle_worker()?;
+            }
+            (true, Signals::Host) => before.map_or(Ok(()), Dispositions::put_back)?,
+        }
+        Ok(mask)
+    }
+
+    /// Makes a copy of this process, which is to have one thread.
+    pub(crate) fn fork(&mut self) -> io::Result<ForkResult> {
+        match &mut self.fork {
+            Some(fork) => {
+                sys::ready_to_fork()?;
+                fork_by(fork)
+            }
+            None => sys::fork(),
+        }
+    }
+
+    /// What becomes of a process that was executed for a seat and cannot take it: a host ends as it does, a program of
+    /// its own goes no further.
+    pub(crate) fn failed(&self) -> Started {
+        if !self.hosted {
+            self.leave(1);
+        }
+        Started::Over(Exit::FAILURE)
+    }
+
+    /// Ends this process without a way back: what the host would do at its end is for processes that it knows.
+    pub(crate) fn leave(&self, code: i32) -> ! {
+        if self.hosted {
+            // Our own; what the host has in buffers is the other process's.
+            let _ = io::stdout().flush();
+            sys::exit_now(code);
+        }
+        std::process::exit(code)
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home")
+            .field("hosted", &self.hosted)
+            .field("signals", &self.signals)
+            .field("nested", &self.nested)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Home {
+    /// The hive is over in this process: signals do again what they did before it. In a worker process they have been
+    /// settled, and stay as they are.
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            let mask = before.mask();
+            if let Err(error) = before.put_back() {
+                // Cannot happen with what the kernel itself has said (sigaction(2)).
+                log::error!("signals do not do again what they did before: {error}");
+            }
+            unblock(mask);
+        }
+    }
+}
+
+/// Nothing that a host returns is taken on trust: a number that is no child of ours could be anybody's, and would be
+/// killed one day.
+fn fork_by(fork: &mut Fork) -> io::Result<ForkResult> {
+    let before = std::process::id();
+    let forked = fork();
+    if std::process::id() != before {
+        return Ok(ForkResult::Child);
+    }
+    let child = match forked {
+        Ok(Forked::Parent { child }) => Pid::from_raw(child),
+        Ok(Forked::Child) => {
+            return Err(io::Error::other(
+                "the program's own fork says that this is the new process, and it is not",
+            ));
+        }
+        Err(error) => {
+            let text = format!("the program's own fork failed: {error}");
+            return Err(io::Error::new(error.kind(), text));
+        }
+    };
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let is_ours = child.as_raw() > 0 && waitid(Id::Pid(child), flags).is_ok();
+    if !is_ours {
+        return Err(io::Error::other(format!(
+            "the program's own fork has returned {child}, which is no child of this process"
+        )));
+    }
+    Ok(ForkResult::Parent { child })
+}
+
+/// Keeps the terminal from stopping the hive: a background job that reads from its terminal, or writes to it after
+/// `stty tostop`, is stopped as a whole (termios(3)), and nobody would watch over the processes any more. They inherit
+/// this, and then such a write succeeds and such a read fails.
+fn ignore_terminal() -> Result<(), StartError> {
+    for signal in [Signal::SIGTTIN, Signal::SIGTTOU] {
+        sys::ignore(signal).map_err(StartError::system("ignore the terminal's signals"))?;
+    }
+    Ok(())
+}
+
+/// Refused where forking would be unsound.
+pub(crate) fn check_threads() -> Result<(), StartError> {
+    match sys::threads() {
+        Ok(0 | 1) => Ok(()),
+        Ok(threads) => Err(StartError::Threads(threads)),
+        Err(error) => Err(StartError::System {
+            what: "count this process's threads",
+            error,
+        }),
+    }
+}

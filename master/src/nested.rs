@@ -1,0 +1,131 @@
+//! A master that is run by the loop of a host.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use mio::Events;
+
+use crate::Exit;
+use crate::master::{EVENTS, Master, Outcome};
+use crate::start::ended;
+
+/// A master that is run by the host's own loop: whenever [`poll_fd`](Self::poll_fd) is readable, the host calls
+/// [`turn`](Self::turn); when that says that the hive is over, [`finish`](Self::finish).
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use workhive::host::{Host, Started};
+/// use workhive::{Cli, Group, Program, Spawn};
+///
+/// let group = Group::new("ticker", Program::new("none", |_seat| 0)).spawn(Spawn::Exec);
+/// match Host::new().nested(true).start(Cli::new("ticker"), ["ticker"], [group]) {
+///     Started::Master(mut master) => {
+///         while !master.turn(Some(Duration::from_secs(1)))? {
+///             // What else the host has to do.
+///         }
+///         std::process::exit(i32::from(master.finish().code()));
+///     }
+///     Started::Worker(program, seat) => std::process::exit(i32::from(program.run(seat))),
+///     Started::Over(exit) => std::process::exit(i32::from(exit.code())),
+/// }
+/// # #[allow(unreachable_code)] // The type of the whole.
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct HostedMaster {
+    /// The program's.
+    name: String,
+    events: Events,
+    stage: Stage,
+}
+
+enum Stage {
+    Running(Box<Master>),
+    Over(Exit),
+}
+
+impl HostedMaster {
+    pub(crate) fn new(name: String, master: Master) -> Self {
+        let mut nested = Self {
+            name,
+            events: Events::with_capacity(EVENTS),
+            stage: Stage::Running(Box::new(master)),
+        };
+        nested.settle();
+        nested
+    }
+
+    /// A descriptor that is readable when [`turn`](Self::turn) has something to do, and when something is due. It is the
+    /// same as long as the master is there, and is to be watched and nothing else.
+    ///
+    /// -1 when the hive is over.
+    pub fn poll_fd(&self) -> RawFd {
+        match &self.stage {
+            Stage::Running(master) => master.poll.as_raw_fd(),
+            Stage::Over(_) => -1,
+        }
+    }
+
+    /// Waits until there is something to do, for `timeout` at the most, and does it. True when the hive is over, and its
+    /// processes are gone.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        if let Stage::Running(master) = &mut self.stage {
+            master.turn(&mut self.events, timeout);
+        }
+        self.settle();
+        if let Stage::Running(master) = &self.stage {
+            master.set_alarm()?;
+        }
+        Ok(matches!(self.stage, Stage::Over(_)))
+    }
+
+    /// Does what this signal says to a master: `SIGTERM` stops the hive, `SIGUSR1` reloads it, and so on. What means
+    /// nothing to a master does nothing.
+    pub fn signal(&mut self, signal: i32) {
+        if let Stage::Running(master) = &mut self.stage {
+            master.on_signal(signal);
+        }
+        self.settle();
+    }
+
+    /// How the hive has ended. If it has not, it is stopped, and its end is waited for.
+    pub fn finish(mut self) -> Exit {
+        if let Stage::Running(master) = &mut self.stage {
+            master.stop(true);
+        }
+        loop {
+            self.settle();
+            match &mut self.stage {
+                Stage::Running(master) => master.turn(&mut self.events, None),
+                Stage::Over(exit) => return *exit,
+            }
+        }
+    }
+
+    /// Does what was put off until the next wait, so that nothing is left but what the descriptor tells.
+    fn settle(&mut self) {
+        let Stage::Running(master) = &mut self.stage else {
+            return;
+        };
+        let exit = match master.settle() {
+            Some(Outcome::Ended(result, word)) => ended(&self.name, result, word),
+            // Nothing is forked here: it was refused at the start.
+            Some(Outcome::Child(_, home)) => home.leave(1),
+            None => {
+                // Without it the host would wait for what is due; the next turn tells.
+                let _ = master.set_alarm();
+                return;
+            }
+        };
+        self.stage = Stage::Over(exit);
+    }
+}
+
+impl fmt::Debug for HostedMaster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostedMaster")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
