@@ -122,6 +122,8 @@ pub(crate) struct Image {
     mask: SigSet,
     /// A program that knows nothing of us, in a process group of its own.
     foreign: bool,
+    /// Signals do there what they usually do, until the program has it otherwise.
+    usual_signals: bool,
     /// What it is told when this process is gone.
     orphaned: Option<Signal>,
     /// Where the child says why it could not be what it was to be.
@@ -156,6 +158,7 @@ impl Image {
             credentials: Credentials::default(),
             mask: SigSet::empty(),
             foreign: false,
+            usual_signals: false,
             orphaned: None,
             row: None,
         })
@@ -196,8 +199,14 @@ impl Image {
         let null = std::fs::File::open("/dev/null")?;
         self.stdio = [Some(null.into()), Some(output.try_clone()?), Some(output)];
         self.foreign = true;
+        self.usual_signals = true;
         self.orphaned = Some(orphaned);
         Ok(())
+    }
+
+    /// Makes it a program that handles its signals itself, from its beginning.
+    pub(crate) fn leave_signals(&mut self) {
+        self.usual_signals = true;
     }
 
     pub(crate) fn set_mask(&mut self, mask: SigSet) {
@@ -225,6 +234,7 @@ impl Image {
             fds: &fds,
             stdio,
             foreign: self.foreign,
+            usual_signals: self.usual_signals,
             orphaned: self.orphaned,
             mask: self.mask,
             chores: &|| {

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use log::Level;
-use workhive_worker::{Program, Seat};
+pub use workhive_worker::{Hosting, Program, Running, Seat};
 
 use crate::hosted::Home;
 pub use crate::nested::HostedMaster;

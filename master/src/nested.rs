@@ -60,6 +60,12 @@ impl HostedMaster {
     /// same as long as the master is there, and is to be watched and nothing else.
     ///
     /// -1 when the hive is over.
+    ///
+    /// ```no_run
+    /// # fn nest(master: workhive::host::HostedMaster) {
+    /// let watched = master.poll_fd();
+    /// # }
+    /// ```
     pub fn poll_fd(&self) -> RawFd {
         match &self.stage {
             Stage::Running(master) => master.poll.as_raw_fd(),
@@ -68,7 +74,16 @@ impl HostedMaster {
     }
 
     /// Waits until there is something to do, for `timeout` at the most, and does it. True when the hive is over, and its
-    /// processes are gone.
+    /// processes are gone. It may return early, when a signal has come.
+    ///
+    /// ```no_run
+    /// # fn nest(mut master: workhive::host::HostedMaster) -> std::io::Result<()> {
+    /// if master.turn(Some(std::time::Duration::ZERO))? {
+    ///     println!("the hive is over");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         if let Stage::Running(master) = &mut self.stage {
             master.turn(&mut self.events, timeout);
@@ -82,6 +97,13 @@ impl HostedMaster {
 
     /// Does what this signal says to a master: `SIGTERM` stops the hive, `SIGUSR1` reloads it, and so on. What means
     /// nothing to a master does nothing.
+    ///
+    /// ```no_run
+    /// # fn nest(mut master: workhive::host::HostedMaster) {
+    /// const SIGTERM: i32 = 15;
+    /// master.signal(SIGTERM);
+    /// # }
+    /// ```
     pub fn signal(&mut self, signal: i32) {
         if let Stage::Running(master) = &mut self.stage {
             master.on_signal(signal);
@@ -90,6 +112,13 @@ impl HostedMaster {
     }
 
     /// How the hive has ended. If it has not, it is stopped, and its end is waited for.
+    ///
+    /// ```no_run
+    /// # fn nest(master: workhive::host::HostedMaster) {
+    /// let exit = master.finish();
+    /// # let _ = exit;
+    /// # }
+    /// ```
     pub fn finish(mut self) -> Exit {
         if let Stage::Running(master) = &mut self.stage {
             master.stop(true);

@@ -206,7 +206,11 @@ impl Master {
         let mask = Self::block_signals()?;
         // What the master blocks for itself, programs that know nothing of it find as it was.
         let for_program = match ends {
-            Ends::Link(_) => held_back(mask),
+            Ends::Link(_) if self.home.workers_handle_signals() => held_back(mask),
+            Ends::Link(_) => {
+                image.leave_signals();
+                crate::signals::without_held(mask)
+            }
             Ends::Output(_) => crate::signals::without_held(mask),
         };
         image.set_mask(for_program);

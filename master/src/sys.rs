@@ -83,6 +83,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) spare: Vec<RawFd>,
     pub(crate) stdio: [Option<RawFd>; 3],
     pub(crate) foreign: bool,
+    /// Signals do what they usually do; otherwise those that everybody is sent are ignored.
+    pub(crate) usual_signals: bool,
     /// The signal that the child gets when this process is gone.
     pub(crate) orphaned: Option<Signal>,
     pub(crate) mask: SigSet,
@@ -163,6 +165,8 @@ fn prepare(plan: &mut Plan<'_>, parent: Pid) -> Result<(), (u16, Errno)> {
         // A group of its own: Ctrl-C is for the master, and what the program starts can be ended with it.
         nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))
             .map_err(|errno| (DESCRIPTORS, errno))?;
+    }
+    if plan.usual_signals {
         for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU]
             .into_iter()
             .chain(CAUGHT)
@@ -172,7 +176,7 @@ fn prepare(plan: &mut Plan<'_>, parent: Pid) -> Result<(), (u16, Errno)> {
             unsafe { sigaction(signal, &usual) }.map_err(|errno| (DESCRIPTORS, errno))?;
         }
     }
-    if !plan.foreign {
+    if !plan.usual_signals {
         // What everybody is sent must not hit one of ours before it has its own dispositions.
         for signal in [
             Signal::SIGHUP,

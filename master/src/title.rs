@@ -2,7 +2,8 @@
 //!
 //! The kernel is told once, before the first fork, that the arguments are in a place of ours. From then on a title is
 //! written there like anything else, without a system call: a forked process has a place of its own at the same address.
-//! The arguments themselves stay where they were, for whoever asks for them.
+//! The arguments themselves stay where they were, for whoever asks for them. So a host that has titles of its own, which it
+//! writes over its arguments, does no harm and takes none; only what it writes there is not shown any more.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;

@@ -1,0 +1,274 @@
+//! A hive in a host: a program whose `main`, handlers, children and end are its own, and which forks by itself, or runs the
+//! master in a loop of its own.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use workhive_tests::text::TextClient;
+use workhive_tests::witnesses::{Death, Witnesses};
+use workhive_tests::{Port, Setup, eventually, proc, program};
+
+/// What a host has written down.
+struct Record(PathBuf);
+
+impl Record {
+    fn lines(&self) -> Vec<(u32, String)> {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines
+            .map(|(pid, text)| (pid.parse().expect("a pid"), text.to_owned()))
+            .collect()
+    }
+
+    /// The processes that have written this line, each as often as it did, in the order of their numbers.
+    fn who(&self, text: &str) -> Vec<u32> {
+        let lines = self.lines().into_iter();
+        let mut pids: Vec<u32> = lines
+            .filter(|(_, line)| line == text)
+            .map(|(pid, _)| pid)
+            .collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// What a process has written.
+    fn of(&self, pid: u32) -> Vec<String> {
+        let lines = self.lines().into_iter();
+        lines
+            .filter(|(who, _)| *who == pid)
+            .map(|(_, line)| line)
+            .collect()
+    }
+}
+
+/// A host of these kinds.
+fn host(kinds: &str, options: &[&str]) -> (Setup, Port, Record) {
+    let port = Port::reserve();
+    let setup = Setup::new(program!("hosted"));
+    let record = setup.path("record");
+    let setup = setup
+        .words([format!("{} {kinds}", record.display())])
+        .options(["--text".to_owned(), port.to_string()])
+        .options(options.iter().copied());
+    (setup, port, Record(record))
+}
+
+/// What a host writes when a hive is over: its child is still its own, and so are its handlers.
+const AFTER: [&str; 4] = ["child true", "SIGUSR2 1", "SIGTERM 1", "exit"];
+
+#[test]
+fn processes_are_forked_by_the_host_and_only_workers_come_back_to_it() {
+    let (setup, port, record) = host("forks", &["--count", "2"]);
+    let mut hive = setup.start();
+    let (master, router) = (hive.pid(), hive.router().expect("a router"));
+    let workers = hive.workers();
+    assert_eq!(record.who("worker"), workers);
+    let mut all = workers.clone();
+    all.push(router);
+    all.sort_unstable();
+    assert_eq!(record.who("forked"), all);
+    // The master has its handlers by then, and they leave the stacks of a host's threads alone.
+    assert_eq!(record.who("fork, on stack true"), [master; 3]);
+    let slot = TextClient::connect(port.addr()).ask("who");
+    assert!(slot.starts_with("0 ") || slot.starts_with("1 "), "{slot}");
+    assert!(hive.stop().success());
+    assert_eq!(record.who("worker ended 0"), workers);
+    let mut ended = workers;
+    ended.push(master);
+    ended.sort_unstable();
+    assert_eq!(record.who("exit"), ended, "the router runs nothing of it");
+    assert_eq!(record.of(master)[3..], AFTER);
+}
+
+#[test]
+fn a_host_that_has_no_fork_of_its_own_is_forked_all_the_same() {
+    let (setup, _port, record) = host("", &[]);
+    let mut hive = setup.start();
+    assert_eq!(record.who("worker"), hive.workers());
+    assert!(hive.stop().success());
+    assert_eq!(record.of(hive.pid()), AFTER);
+}
+
+#[test]
+fn a_daemon_is_forked_by_the_host_too_and_what_is_between_runs_nothing_of_it() {
+    let (setup, _port, record) = host("forks", &["-d"]);
+    let started = setup.verb::<&str>("start", &[]);
+    assert_eq!(started.code, Some(0), "{started:?}");
+    let daemon = setup.daemon();
+    let forks: Vec<u32> = record.lines().iter().map(|(pid, _)| *pid).collect();
+    let starter = forks[0];
+    // The starter's copy has made the daemon, and is gone without a word.
+    assert_eq!(record.of(starter)[0], "fork, on stack false");
+    assert!(record.of(starter).contains(&"exit".to_owned()));
+    let between = record.who("fork, on stack false")[1];
+    assert_eq!(record.of(between), ["forked", "fork, on stack false"]);
+    assert_eq!(setup.verb::<&str>("stop", &[]).code, Some(0));
+    eventually("the daemon's exit", || {
+        let lines = record.of(daemon);
+        lines
+            .ends_with(
+                &AFTER[1..]
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
+            )
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_fork_that_fails_and_one_that_lies_are_told() {
+    for (kind, reason) in [
+        ("refuses", "the program's own fork failed: not today"),
+        (
+            "lies",
+            "the program's own fork has returned 1, which is no child of this process",
+        ),
+    ] {
+        let (setup, _port, _record) = host(kind, &[]);
+        let ended = setup.verb::<&str>("start", &[]);
+        setup.assert_failed(&ended, reason);
+        let ended = setup.verb("start", &["-d"]);
+        setup.assert_failed(&ended, reason);
+    }
+}
+
+#[test]
+fn handlers_of_the_host_stay_in_its_processes_and_what_is_for_the_master_is_ignored() {
+    for options in [&["--spawn", "fork"][..], &["--spawn", "exec"]] {
+        let (setup, port, _record) = host("forks", options);
+        let hive = setup.start();
+        let worker = hive.workers()[0];
+        for signal in [
+            Signal::SIGUSR1,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGPIPE,
+            Signal::SIGUSR2,
+        ] {
+            proc::signal(worker, signal);
+        }
+        let mut client = TextClient::connect(port.addr());
+        eventually("the host's handler", || {
+            (client.ask("came") == "0 0 1").then_some(())
+        });
+        assert_eq!(client.ask("child"), "5");
+        assert_eq!(hive.workers(), [worker], "{options:?}");
+        // The loop's own signal ends it in good order, and the host's handler has heard of it.
+        let mark = hive.mark();
+        proc::signal(worker, Signal::SIGTERM);
+        hive.wait_for_line_after(mark, "slot=0 ready");
+    }
+}
+
+#[test]
+fn a_second_hive_in_one_process_hears_its_signals_too() {
+    let (setup, port, record) = host("forks again", &["--count", "2"]);
+    let mut hive = setup.start();
+    let first = hive.workers();
+    let mark = hive.mark();
+    hive.signal(Signal::SIGTERM);
+    hive.wait_for_line_after(mark, "Press Ctrl+C to stop");
+    assert_eq!(record.who("again"), [hive.pid()]);
+    let second = hive.workers();
+    assert!(second.len() == 2 && second.iter().all(|pid| !first.contains(pid)));
+    let mark = hive.mark();
+    hive.signal(Signal::SIGUSR1);
+    hive.wait_for_line_after(mark, "reload: replaced 2 processes");
+    TextClient::connect(port.addr()).ask("who");
+    assert!(hive.stop().success());
+    assert!(record.of(hive.pid()).ends_with(&AFTER.map(str::to_owned)));
+}
+
+#[test]
+fn lines_of_the_log_go_to_the_host() {
+    let (setup, _port, record) = host("forks logs", &[]);
+    let mut hive = setup.launch();
+    eventually("a line", || {
+        let lines = record.of(hive.pid());
+        let ready = |line: &String| line.starts_with("log INFO ready: 1 process in ");
+        lines.iter().any(ready).then_some(())
+    });
+    let worker = hive.workers()[0];
+    proc::signal(worker, Signal::SIGTERM);
+    eventually("a line of the worker", || {
+        let told = |line: &String| line == "log INFO told to end by a signal";
+        record.of(worker).iter().any(told).then_some(())
+    });
+    assert!(hive.stop().success());
+    let printed = hive.log();
+    assert!(
+        !printed.iter().any(|line| line.contains(" INFO ")),
+        "{printed:?}"
+    );
+}
+
+#[test]
+fn a_master_in_a_loop_of_the_host_leaves_it_its_threads_and_its_time() {
+    for kinds in ["nested", "nested keeps"] {
+        let (setup, port, record) = host(kinds, &["--spawn", "exec", "--count", "2"]);
+        let mut hive = setup.start();
+        let master = hive.pid();
+        assert!(proc::threads(master) >= 3);
+        let witnesses = Witnesses::new(port.addr(), 4);
+        witnesses.serve(100);
+        let mark = hive.mark();
+        let death = Death::of(hive.slots()[0]);
+        hive.wait_for_line_after(mark, "slot=0 ready");
+        for _ in 0..3 {
+            let reloaded = hive.verb::<&str>("reload", &[]);
+            assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+        }
+        assert_eq!(hive.verb("scale", &["3"]).code, Some(0));
+        assert_eq!(hive.slots().len(), 3);
+        witnesses.serve(100);
+        let unexplained = witnesses.unexplained(&[death]);
+        assert!(unexplained.is_empty(), "{unexplained:?}");
+        hive.signal(Signal::SIGTERM);
+        assert!(hive.wait().success());
+        let lines = record.of(master);
+        assert_eq!(lines[0], "ticks true");
+        assert_eq!(lines[1..], AFTER, "{kinds}");
+    }
+}
+
+#[test]
+fn a_master_in_a_loop_of_the_host_does_what_time_asks_for() {
+    // Nothing but a timer tells that the process has had its time to end.
+    let options = ["--spawn", "exec", "--drain", "0.2"];
+    let (setup, port, _record) = host("nested", &options);
+    let hive = setup.start();
+    let worker = hive.workers()[0];
+    let mark = hive.mark();
+    proc::signal(worker, Signal::SIGKILL);
+    hive.wait_for_line_after(mark, "slot=0 ready");
+    TextClient::connect(port.addr()).ask("who");
+}
+
+#[test]
+fn a_nested_master_cannot_fork_and_says_what_to_do() {
+    let (setup, _port, _record) = host("nested", &[]);
+    let ended = setup.verb::<&str>("start", &[]);
+    setup.assert_failed(&ended, "cannot fork its processes, only execute them");
+    assert!(ended.stderr.contains("--spawn exec"), "{ended:?}");
+}
+
+#[test]
+fn signals_that_are_left_to_the_host_do_nothing_in_a_worker_but_what_the_host_does() {
+    let options = ["--spawn", "exec"];
+    let (setup, port, _record) = host("nested keeps", &options);
+    let mut hive = setup.start();
+    let worker = hive.workers()[0];
+    let mut client = TextClient::connect(port.addr());
+    client.ask("who");
+    for signal in [Signal::SIGTERM, Signal::SIGUSR2] {
+        proc::signal(worker, signal);
+    }
+    eventually("the host's handlers", || {
+        (client.ask("came") == "1 0 1").then_some(())
+    });
+    assert_eq!(hive.workers(), [worker]);
+    hive.signal(Signal::SIGTERM);
+    assert!(hive.wait().success());
+}
