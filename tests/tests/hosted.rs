@@ -97,10 +97,10 @@ fn a_daemon_is_forked_by_the_host_too_and_what_is_between_runs_nothing_of_it() {
     assert_eq!(started.code, Some(0), "{started:?}");
     let daemon = setup.daemon();
     let forks: Vec<u32> = record.lines().iter().map(|(pid, _)| *pid).collect();
-    let starter = forks[0];
+    let origin = forks[0];
     // The starter's copy has made the daemon, and is gone without a word.
-    assert_eq!(record.of(starter)[0], "fork, on stack false");
-    assert!(record.of(starter).contains(&"exit".to_owned()));
+    assert_eq!(record.of(origin)[0], "fork, on stack false");
+    assert!(record.of(origin).contains(&"exit".to_owned()));
     let between = record.who("fork, on stack false")[1];
     assert_eq!(record.of(between), ["forked", "fork, on stack false"]);
     assert_eq!(setup.verb::<&str>("stop", &[]).code, Some(0));
