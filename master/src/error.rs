@@ -136,7 +136,7 @@ impl fmt::Display for StartError {
             Self::Threads(threads) => write!(
                 f,
                 "the program has {threads} threads, and only a single-threaded process can fork; start threads in \
-                 on_worker_start, not before the hive starts, or use --spawn exec, in the foreground"
+                 on_worker_start, not before the hive starts, or use --spawn exec"
             ),
             Self::Nested => f.write_str(
                 "a master that is run by the program's own loop cannot fork its processes, only execute them: use \

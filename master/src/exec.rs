@@ -4,18 +4,22 @@
 //! whichever thread held it at the fork does not exist in the child (signal-safety(7)). So all of it is prepared here,
 //! and what the child does, in [`sys::fork_exec`], are system calls.
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, Pid};
 use workhive_ipc::Row;
 
 use crate::credentials::Credentials;
+use crate::daemon::not_executed;
 use crate::manners::{Chores, Refused};
 use crate::sys;
 
@@ -26,10 +30,11 @@ pub(crate) const FIRST_FD: RawFd = 3;
 const USUAL_PATH: &str = "/bin:/usr/bin";
 
 /// Variables that concern one process and must not reach another by inheritance.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     crate::seated::SEAT,
     crate::seated::PID,
     crate::handed::STATE,
+    crate::daemon::WORD,
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "LISTEN_PID",
@@ -43,6 +48,26 @@ pub(crate) fn forget_variables() {
     if let Err(error) = sys::remove_vars(&OURS) {
         log::debug!("the variables of the hive stay in the environment: {error}");
     }
+}
+
+/// The variables whose descriptors this process has taken. Those of a process with threads stay in its environment, and
+/// the numbers in them are other descriptors' later.
+static TAKEN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+/// What a variable says, the first time that it is asked for.
+pub(crate) fn once(name: &'static str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    taken.insert(name).then_some(value)
+}
+
+/// The same, if it is said to this process: programs inherit variables that were meant for whoever started them.
+pub(crate) fn addressed(name: &'static str) -> Option<String> {
+    let pid = std::env::var(crate::seated::PID).ok()?;
+    if pid.parse() != Ok(std::process::id()) {
+        return None;
+    }
+    once(name)
 }
 
 /// How a program is started anew: the file, the arguments, the directory.
@@ -128,6 +153,8 @@ pub(crate) struct Image {
     orphaned: Option<Signal>,
     /// Where the child says why it could not be what it was to be.
     row: Option<Row>,
+    /// The same for a daemon, which has left its starter.
+    word: Option<OwnedFd>,
 }
 
 impl Image {
@@ -161,6 +188,7 @@ impl Image {
             usual_signals: false,
             orphaned: None,
             row: None,
+            word: None,
         })
     }
 
@@ -209,6 +237,24 @@ impl Image {
         self.usual_signals = true;
     }
 
+    /// Makes it a daemon: in a session of its own that it does not lead, so that it has no terminal and gets none, with
+    /// nothing to read. Standard error stays until the program is there and gives its word. Returns the number of `word`
+    /// in it; nothing more is to be given after that.
+    pub(crate) fn detach(&mut self, word: OwnedFd) -> io::Result<RawFd> {
+        let null = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        self.stdio = [Some(null.try_clone()?.into()), Some(null.into()), None];
+        self.usual_signals = true;
+        let copy = word.try_clone()?;
+        let number = self.give(word);
+        // Beyond all the numbers that the others are to have.
+        let copy = sys::copy_beyond(copy.as_fd(), number)?;
+        self.word = Some(copy);
+        Ok(number)
+    }
+
     pub(crate) fn set_mask(&mut self, mask: SigSet) {
         self.mask = mask;
     }
@@ -223,7 +269,7 @@ impl Image {
         let fds: Vec<RawFd> = self.fds.iter().map(AsRawFd::as_raw_fd).collect();
         let stdio = [0, 1, 2].map(|index| self.stdio[index].as_ref().map(AsRawFd::as_raw_fd));
         let (chores, credentials) = (self.chores.as_ref(), &self.credentials);
-        let row = self.row.as_ref();
+        let (row, word) = (self.row.as_ref(), self.word.as_ref());
         sys::fork_exec(&mut sys::Plan {
             program: &self.program,
             args: &args,
@@ -235,6 +281,7 @@ impl Image {
             stdio,
             foreign: self.foreign,
             usual_signals: self.usual_signals,
+            detached: word.is_some(),
             orphaned: self.orphaned,
             mask: self.mask,
             chores: &|| {
@@ -248,6 +295,10 @@ impl Image {
                 if let Some(row) = row {
                     row.set_boot_error(step, errno as i32);
                 }
+                if let Some(word) = word {
+                    // Whoever does not hear it sees the end.
+                    let _ = nix::unistd::write(word, &not_executed(step, errno as i32));
+                }
             },
         })
     }
@@ -257,6 +308,7 @@ impl Image {
 pub(crate) fn refuse(reason: &str) {
     crate::seated::refuse(reason);
     crate::handed::refuse(reason);
+    crate::daemon::refuse(reason);
 }
 
 /// What a child could not do, by the number that it leaves in its row.
@@ -275,6 +327,7 @@ pub(crate) fn describe_failure(
     match step {
         sys::EXECUTE => format!("cannot execute {}: {error}", what.display()),
         sys::DIRECTORY => format!("cannot enter its working directory: {error}"),
+        sys::DETACH => format!("cannot leave its session: {error}"),
         sys::DESCRIPTORS => format!("cannot arrange its descriptors: {error}"),
         _ => format!(
             "cannot take its place: {}: {error}",

@@ -17,7 +17,7 @@ use workhive_worker::Address;
 use crate::bound::{Bound, SocketFile};
 use crate::exec::{FIRST_FD, Image};
 use crate::kept::Opened;
-use crate::{bound, seated, sys};
+use crate::{bound, exec, seated, sys};
 
 /// The variable with the descriptor of what the predecessor has written down. [`seated::PID`] says whom it is for.
 pub(crate) const STATE: &str = "WORKHIVE_SUCCESSION";
@@ -180,9 +180,7 @@ impl Estate {
 
 /// This process cannot even read its command line: if it was to take another master's place, that one is to know why.
 pub(crate) fn refuse(reason: &str) {
-    let fd = is_ours()
-        .then(|| std::env::var(STATE).ok()?.parse().ok())
-        .flatten();
+    let fd = exec::addressed(STATE).and_then(|fd| fd.parse().ok());
     let written = fd.map(|fd| Written::read(sys::take_over(fd)?));
     if let Some(Ok(written)) = written
         && let Ok(link) = sys::take_over(written.link)
@@ -190,12 +188,6 @@ pub(crate) fn refuse(reason: &str) {
         // If it cannot be told, it sees the end.
         let _ = NewEnd::from(link).send(&ToPredecessor::failed(reason), None);
     }
-}
-
-/// True if what the environment says of a seat or a succession is said to this process.
-fn is_ours() -> bool {
-    let pid = std::env::var(seated::PID).ok();
-    pid.and_then(|pid| pid.parse().ok()) == Some(std::process::id())
 }
 
 /// All that this process was handed.
@@ -210,21 +202,14 @@ impl Handed {
     /// the beginning.
     pub(crate) fn take() -> io::Result<Self> {
         let mut handed = Self::default();
-        let own = |name: &str| {
-            std::env::var(name)
-                .ok()?
-                .parse::<u32>()
-                .ok()
-                .filter(|pid| *pid == std::process::id())
+        let is_own = |name: &str| {
+            let pid = std::env::var(name).ok();
+            pid.and_then(|pid| pid.parse().ok()) == Some(std::process::id())
         };
-        if own(seated::PID).is_some()
-            && let Some(fd) = std::env::var(STATE).ok().and_then(|fd| fd.parse().ok())
-        {
+        if let Some(fd) = exec::addressed(STATE).and_then(|fd| fd.parse().ok()) {
             handed.take_estate(Written::read(sys::take_over(fd)?)?)?;
-        } else if own("LISTEN_PID").is_some()
-            && let Some(count) = std::env::var("LISTEN_FDS")
-                .ok()
-                .and_then(|n| n.parse().ok())
+        } else if is_own("LISTEN_PID")
+            && let Some(count) = exec::once("LISTEN_FDS").and_then(|count| count.parse().ok())
         {
             handed.take_activated(count);
         }
@@ -313,6 +298,20 @@ impl Handed {
         };
         let claimed = self.sockets.extract_if(.., |socket| fits(socket));
         claimed.map(|socket| socket.bound).collect()
+    }
+
+    /// Hands what was handed to this process by its starter on to one that is to be in its place. To be called before the
+    /// image is given anything else.
+    pub(crate) fn pass_on(&self, image: &mut Image) -> io::Result<()> {
+        if self.sockets.is_empty() {
+            return Ok(());
+        }
+        for socket in &self.sockets {
+            image.give(socket.bound.socket.try_clone()?);
+        }
+        image.set("LISTEN_FDS", self.sockets.len().to_string());
+        image.set_pid("LISTEN_PID");
+        Ok(())
     }
 
     /// Where sockets are that nobody has claimed. They are closed with this.

@@ -12,7 +12,7 @@ use crate::dispositions::Dispositions;
 use crate::error::StartError;
 use crate::host::{Fork, Forked, Signals, Started};
 use crate::spawn::unblock;
-use crate::{Exit, sys};
+use crate::{Exit, Group, sys};
 
 /// Whose process this is, and what that allows.
 #[derive(Default)]
@@ -87,6 +87,29 @@ impl Home {
             (true, Signals::Host) => before.map_or(Ok(()), Dispositions::put_back)?,
         }
         Ok(mask)
+    }
+
+    /// Refuses processes that would have to be forked where that is unsound.
+    pub(crate) fn check_forks(&self, groups: &[Group]) -> Result<(), StartError> {
+        if !groups.iter().any(Group::forks) {
+            return Ok(());
+        }
+        if self.nested {
+            return Err(StartError::Nested);
+        }
+        match sys::threads() {
+            Ok(0 | 1) => Ok(()),
+            Ok(threads) => Err(StartError::Threads(threads)),
+            Err(error) => Err(StartError::System {
+                what: "count this process's threads",
+                error,
+            }),
+        }
+    }
+
+    /// True if a copy of this process could go on in its place: it has one thread, and no loop that waits.
+    pub(crate) fn can_be_copied(&self) -> bool {
+        !self.nested && matches!(sys::threads(), Ok(0 | 1))
     }
 
     /// Makes a copy of this process, which is to have one thread.
@@ -183,16 +206,4 @@ fn ignore_terminal() -> Result<(), StartError> {
         sys::ignore(signal).map_err(StartError::system("ignore the terminal's signals"))?;
     }
     Ok(())
-}
-
-/// Refused where forking would be unsound.
-pub(crate) fn check_threads() -> Result<(), StartError> {
-    match sys::threads() {
-        Ok(0 | 1) => Ok(()),
-        Ok(threads) => Err(StartError::Threads(threads)),
-        Err(error) => Err(StartError::System {
-            what: "count this process's threads",
-            error,
-        }),
-    }
 }

@@ -23,7 +23,7 @@ use crate::listing::Listing;
 use crate::pidfile::holder;
 use crate::protocol::{Reply, Request, Status};
 use crate::{
-    Cli, Exit, Group, UsageError, child, config, count, exec, group, manners, seated, sys,
+    Cli, Exit, Group, UsageError, child, config, count, daemon, exec, group, manners, seated, sys,
 };
 
 /// How long a graceful stop takes at the most, unless the program has set another drain.
@@ -138,12 +138,22 @@ impl Args {
                 return Started::Over(complain(&self.name, &what));
             }
         };
+        let word = match daemon::arrived() {
+            Ok(word) => word,
+            Err(error) => {
+                let what = format!("cannot become a daemon: {error}");
+                return Started::Over(complain(&self.name, &what));
+            }
+        };
         let first = groups.iter().find_map(|group| group.address.as_ref());
         let identity = Identity::new(&self.name, first, self.pid_file());
         let exit = match self.verb {
             // Whatever the old master was told, this one is to take its place.
-            _ if handed.estate.is_some() => return self.start(home, identity, groups, handed),
-            Verb::Start => return self.start(home, identity, groups, handed),
+            // And its own starter has stopped what there was to stop.
+            _ if handed.estate.is_some() || word.is_some() => {
+                return self.start(home, identity, groups, handed, word);
+            }
+            Verb::Start => return self.start(home, identity, groups, handed, None),
             Verb::Stop => self.stop(&identity),
             Verb::Restart => {
                 // As above: what can be known before the stop is told before it.
@@ -152,7 +162,7 @@ impl Args {
                 }
                 let stopped = self.stop(&identity);
                 if stopped == Exit::SUCCESS || stopped == Exit::NOT_RUNNING {
-                    return self.start(home, identity, groups, handed);
+                    return self.start(home, identity, groups, handed, None);
                 }
                 stopped
             }

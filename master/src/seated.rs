@@ -128,13 +128,7 @@ pub(crate) struct Taken {
 
 /// The seat of this process, if it was executed to take one.
 pub(crate) fn read() -> Option<io::Result<Taken>> {
-    let pid = std::env::var(PID).ok()?;
-    // Somebody else's: the one who started us.
-    if pid.parse() != Ok(std::process::id()) {
-        return None;
-    }
-    let text = std::env::var(SEAT).ok()?;
-    Some(take(&text))
+    exec::addressed(SEAT).map(|text| take(&text))
 }
 
 /// Takes the seat of this process if it is to be the router, and never returns then.
@@ -169,8 +163,7 @@ impl Taken {
 
 /// This process cannot even read its command line: if it was to take a seat, the master is to know why.
 pub(crate) fn refuse(reason: &str) {
-    let ours = std::env::var(PID).ok().and_then(|pid| pid.parse().ok()) == Some(std::process::id());
-    let text = ours.then(|| std::env::var(SEAT).ok()).flatten();
+    let text = exec::addressed(SEAT);
     let written = text.and_then(|text| serde_json::from_str::<Written>(&text).ok());
     if let Some(Ok(control)) = written.map(|written| sys::take_over(written.control)) {
         // If the master does not hear it, it still sees the exit code.

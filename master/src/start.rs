@@ -8,13 +8,13 @@ use workhive_ipc::ToPredecessor;
 use crate::cli::Args;
 use crate::control::ControlServer;
 use crate::credentials::Credentials;
-use crate::daemon::{Side, Word, daemonize};
+use crate::daemon::{Side, Word, daemonize, execute_daemon};
 use crate::error::StartError;
 use crate::exec::Invocation;
 use crate::foreign::Notices;
 use crate::handed::Handed;
 use crate::host::{HostedMaster, Started};
-use crate::hosted::{Home, check_threads};
+use crate::hosted::Home;
 use crate::identity::Identity;
 use crate::listeners::GroupListeners;
 use crate::master::{Master, Outcome, Setup};
@@ -32,6 +32,7 @@ impl Args {
         identity: Identity,
         groups: Vec<Group>,
         handed: Handed,
+        mut word: Option<Word>,
     ) -> Started {
         // What a host has open for its own children is its own business.
         if !home.is_hosted()
@@ -42,14 +43,18 @@ impl Args {
         }
         let identity = identity.absolute();
         let log_file = self.log_file(&identity);
-        let mut word = None;
         let upgrade = handed.estate.is_some();
-        if self.daemon && !upgrade {
+        if self.daemon && !upgrade && word.is_none() {
             // What can be known before is said here, where there is still a terminal.
-            if let Err(error) = check_threads() {
+            if let Err(error) = home.check_forks(&groups) {
                 return Started::Over(complain(&self.name, &error));
             }
-            match daemonize(&mut home) {
+            let side = if home.can_be_copied() {
+                daemonize(&mut home)
+            } else {
+                execute_daemon(&handed).map(Side::Starter)
+            };
+            match side {
                 Ok(Side::Starter(waiter)) => {
                     let exit = match waiter.wait(log_file.as_deref().unwrap_or(Path::new("-"))) {
                         Ok(text) => say(&text),
@@ -141,12 +146,7 @@ impl Args {
             error,
         })?;
         manners::check(&groups).map_err(StartError::Surroundings)?;
-        if groups.iter().any(Group::forks) {
-            if home.is_nested() {
-                return Err(StartError::Nested);
-            }
-            check_threads()?;
-        }
+        home.check_forks(&groups)?;
         let mut credentials = Vec::with_capacity(groups.len());
         for group in &groups {
             credentials.push(Credentials::of(group).map_err(StartError::User)?);

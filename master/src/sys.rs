@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU8;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::mman::{MmapAdvise, madvise};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -66,6 +67,7 @@ pub(crate) fn drop_pages(start: usize, end: usize) -> io::Result<()> {
 pub(crate) const EXECUTE: u16 = 1;
 pub(crate) const DIRECTORY: u16 = 2;
 pub(crate) const DESCRIPTORS: u16 = 3;
+pub(crate) const DETACH: u16 = 4;
 
 /// All that [`fork_exec`] needs, so that the child takes no memory.
 pub(crate) struct Plan<'a> {
@@ -85,6 +87,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) foreign: bool,
     /// Signals do what they usually do; otherwise those that everybody is sent are ignored.
     pub(crate) usual_signals: bool,
+    /// In a session of its own, and nobody's child.
+    pub(crate) detached: bool,
     /// The signal that the child gets when this process is gone.
     pub(crate) orphaned: Option<Signal>,
     pub(crate) mask: SigSet,
@@ -134,7 +138,12 @@ fn become_program(
     env: &[*const libc::c_char],
     parent: Pid,
 ) -> ! {
-    let (step, errno) = match prepare(plan, parent) {
+    let prepared = if plan.detached {
+        detach().and_then(|()| prepare(plan, parent))
+    } else {
+        prepare(plan, parent)
+    };
+    let (step, errno) = match prepared {
         Ok(()) => {
             // SAFETY: all three are made of zero-terminated strings that live, the lists end with a null pointer.
             unsafe { libc::execve(plan.program.as_ptr(), args.as_ptr(), env.as_ptr()) };
@@ -151,6 +160,19 @@ fn become_program(
     };
     // SAFETY: ends this process without running anything of it.
     unsafe { libc::_exit(code) }
+}
+
+/// Goes on in a child of this process, which has left its starter's session and ends.
+fn detach() -> Result<(), (u16, Errno)> {
+    let failed = |errno| (DETACH, errno);
+    nix::unistd::setsid().map_err(failed)?;
+    // Not fork(3): what a host has registered to be run around it may take locks that nobody will ever release here.
+    // SAFETY: without flags and a stack the call is fork(2), and what the child does is made of system calls.
+    let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    match Errno::result(child).map_err(failed)? {
+        0 => Ok(()),
+        _ => exit_now(0),
+    }
 }
 
 fn prepare(plan: &mut Plan<'_>, parent: Pid) -> Result<(), (u16, Errno)> {
@@ -267,6 +289,13 @@ pub(crate) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, as the call above has shown, and the caller has it from whoever executed this program, for it
     // alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A copy of a descriptor, close-on-exec, with a higher number than this.
+pub(crate) fn copy_beyond(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(number + 1))?;
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Closes a descriptor that a program has sent us, whatever it is.

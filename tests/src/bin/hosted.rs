@@ -3,7 +3,8 @@
 //!
 //! Its first argument says in words what kind of host it is, and where it records what happens to it: `forks`, `refuses`
 //! and `lies` fork by themselves, or do not; `nested` runs the master by a loop of its own, beside threads; `keeps` leaves
-//! signals to nobody else; `again` starts another hive when the first is over; `logs` takes the lines of the log.
+//! signals to nobody else; `again` starts another hive when the first is over; `logs` takes the lines of the log;
+//! `vanishes` removes the program's file.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -51,6 +52,10 @@ fn main() -> ExitCode {
         log_with(Some(Arc::new(|level, text| {
             note(&format!("log {level} {text}"));
         })));
+    }
+    if is("vanishes") {
+        let program = std::env::current_exe().expect("a program");
+        std::fs::remove_file(program).expect("a program");
     }
     let child = Command::new("/bin/sh")
         .args(["-c", &format!("exit {CHILD}")])
