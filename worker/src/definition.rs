@@ -155,8 +155,9 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
     /// The work without its types.
     pub fn into_program(self) -> Program {
         // A forked process runs its copy of the program once; the master never does.
+        let protocol = self.listener.protocol();
         let definition = RefCell::new(Some(self));
-        Program::of_turns(P::NAME, move |seat, hosting| {
+        Program::of_turns(protocol, move |seat, hosting| {
             let Some(definition) = definition.take() else {
                 log::error!("a program was run twice in one process");
                 return Err(1);

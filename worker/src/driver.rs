@@ -335,7 +335,7 @@ fn decode<'a, P: Protocol>(
             entry.set(flag::HELD);
             return Decoded::Stop;
         }
-        core.glimpse.show(input, P::NAME);
+        core.glimpse.show(input, entry.limits.protocol);
         let now = core.clock.now_millis();
         let before = entry.out.len();
         let mut wire = Wire::new(&mut entry.out, core.clock.now(), core.clock.date());

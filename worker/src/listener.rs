@@ -174,6 +174,21 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
         self
     }
 
+    /// What the protocol is called in addresses, tables and logs; its own name unless set. For a protocol that stands for
+    /// several, such as those that programs of other languages define.
+    ///
+    /// ```
+    /// # mod workhive { pub use workhive_protocols::*; pub use workhive_worker::*; }
+    /// # use workhive::Listener;
+    /// # use workhive::Raw;
+    /// let listener: Listener<Raw> = Listener::<Raw>::new("redis://127.0.0.1:6379").called("redis");
+    /// assert!(listener.parse_address().is_ok());
+    /// ```
+    pub fn called(mut self, protocol: &'static str) -> Self {
+        self.limits.protocol = protocol;
+        self
+    }
+
     /// Changes the protocol's limits and options.
     ///
     /// ```
@@ -391,9 +406,9 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
         }
         let (scheme, address) = Address::parse(&self.address)?;
         match scheme {
-            Some(found) if found != P::NAME => Err(ListenError::Scheme {
+            Some(found) if found != self.limits.protocol => Err(ListenError::Scheme {
                 found: found.to_owned(),
-                expected: P::NAME,
+                expected: self.limits.protocol,
             }),
             _ => Ok(address),
         }
@@ -402,6 +417,11 @@ impl<P: Protocol, S: 'static, D: 'static> Listener<P, S, D> {
     /// A setting that was misused, to be reported before any process is started.
     pub fn misuse(&self) -> Option<&'static str> {
         self.misuse
+    }
+
+    /// The protocol's name: see [`called`](Self::called).
+    pub(crate) fn protocol(&self) -> &'static str {
+        self.limits.protocol
     }
 
     /// Whether `reuse_port(true)` was said.

@@ -423,7 +423,7 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
     let listening = ToMaster::Listening {
         address: address.to_string(),
         reuse_port: sharing == Sharing::ReusePort,
-        protocol: P::NAME.to_owned(),
+        protocol: listener.protocol().to_owned(),
     };
     with(|core| core.link.announce(&listening, is_new.then_some(&socket)));
     let plan = listener.into_plan();

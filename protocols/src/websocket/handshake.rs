@@ -43,6 +43,7 @@ pub(super) type Accept = [u8; 28];
 /// let step = WebSocket::decode(&mut decoder, &mut encoder, &mut input, &mut wire)?;
 /// let Event::Opening(handshake) = step.event else { panic!("it is complete") };
 /// assert_eq!((handshake.path(), handshake.query()), ("/chat", Some("room=1")));
+/// assert_eq!(handshake.target(), "/chat?room=1");
 /// assert_eq!(handshake.query_pairs().next(), Some(("room".into(), "1".into())));
 /// assert_eq!(handshake.host(), Some("example.com"));
 /// assert_eq!(handshake.origin(), Some("http://example.com"));
@@ -62,6 +63,11 @@ pub struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
+    /// The request target as it was sent: `/path?query`, or an absolute `http://host/path`.
+    pub fn target(&self) -> &'a str {
+        self.parts.target(self.line)
+    }
+
     /// The path, not decoded, without the query.
     pub fn path(&self) -> &'a str {
         self.parts.path(self.line)
