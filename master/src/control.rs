@@ -14,6 +14,7 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{Backlog, getsockopt, sockopt::PeerCredentials};
 
 use crate::local_socket::LocalSocket;
+use crate::master::end_of;
 use crate::protocol::{MAX_REQUEST, Reply, Request};
 
 /// Names a client. From the same numbers as processes.
@@ -144,7 +145,7 @@ impl ControlServer {
             }
             if let Err(error) = registry.register(
                 &mut stream,
-                Token(id * 2),
+                Token(end_of(id)),
                 Interest::READABLE | Interest::WRITABLE,
             ) {
                 log::warn!("cannot poll a client: {error}");

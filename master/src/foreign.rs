@@ -20,7 +20,7 @@ use crate::exec::{Image, Invocation, find};
 use crate::group::Command;
 use crate::identity::Identity;
 use crate::local_socket::LocalSocket;
-use crate::master::{Master, Timer};
+use crate::master::{Master, Timer, output_of};
 use crate::slot::{Phase, Process, ProcessId, SlotId};
 use crate::watch::monotonic_ms;
 use crate::{logger, sys};
@@ -245,6 +245,25 @@ impl Master {
             .ok_or(io::ErrorKind::NotFound)?;
         let invocation = command.invocation(self.invocation.directory.as_deref())?;
         let mut image = Image::new(&invocation)?;
+        if !command.attaches {
+            self.hand_sockets(at, &mut image)?;
+        }
+        image.set("WORKHIVE_GROUP", &running.definition.name);
+        image.set("WORKHIVE_SLOT", at.slot.to_string());
+        image.set("WORKHIVE_COUNT", running.definition.count.to_string());
+        let chores = running.definition.manners.prepare(at.slot)?;
+        // It may well use select(2), or close all that it could have open.
+        let chores = chores.with_usual_descriptors(self.usual_descriptors);
+        image.settle(chores, &running.credentials);
+        image.report_in(row.clone());
+        let (output, theirs) = Output::new()?;
+        image.foreign(theirs, command.stop_signal)?;
+        Ok((image, output))
+    }
+
+    /// Gives a program its sockets, and lets it say that it is ready.
+    fn hand_sockets(&self, at: SlotId, image: &mut Image) -> io::Result<()> {
+        let running = self.running(at);
         let mut names = Vec::new();
         for inherited in running.listeners.all_for_slot(at.slot)? {
             // A colon would end the name, sd_listen_fds_with_names(3).
@@ -260,17 +279,7 @@ impl Master {
             image.set("WATCHDOG_USEC", stuck.to_string());
             image.set_pid("WATCHDOG_PID");
         }
-        image.set("WORKHIVE_GROUP", &running.definition.name);
-        image.set("WORKHIVE_SLOT", at.slot.to_string());
-        image.set("WORKHIVE_COUNT", running.definition.count.to_string());
-        let chores = running.definition.manners.prepare(at.slot)?;
-        // It may well use select(2), or close all that it could have open.
-        let chores = chores.with_usual_descriptors(self.usual_descriptors);
-        image.settle(chores, &running.credentials);
-        image.report_in(row.clone());
-        let (output, theirs) = Output::new()?;
-        image.foreign(theirs, command.stop_signal)?;
-        Ok((image, output))
+        Ok(())
     }
 
     /// A program's first process has ended. What it has started goes with it, at once if it died, and when it has finished
@@ -279,7 +288,7 @@ impl Master {
         let Some(process) = self.processes.get(&id) else {
             return false;
         };
-        if !process.is_foreign() || !process.has_ended() {
+        if !process.is_command() || !process.has_ended() {
             return false;
         }
         let finishes = matches!(process.phase, Phase::Draining | Phase::Stopping);
@@ -319,7 +328,7 @@ impl Master {
                 .and_then(|process| process.output.as_ref())
         {
             self.unwatch_fd(output);
-            if let Err(error) = self.watch_fd(output, id * 2 + 1) {
+            if let Err(error) = self.watch_fd(output, output_of(id)) {
                 log::error!("cannot poll the output of process {id}: {error}");
             }
         }

@@ -77,13 +77,15 @@ pub enum Spawn {
     Exec,
 }
 
-/// A program that knows nothing of workhive, and how its processes are treated.
+/// The program of somebody else, and how its processes are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,
     /// Where it listens besides the group's own address.
     pub(crate) more: Vec<Address>,
+    /// It takes its seat by itself, and is a process like others from then on. Otherwise it knows nothing of workhive.
+    pub(crate) attaches: bool,
     /// It says by itself when it is ready, `sd_notify(3)`; otherwise it is when it has lived for a second.
     pub(crate) notifies: bool,
     /// What tells it to finish.
@@ -427,11 +429,18 @@ impl Group {
         }
     }
 
-    /// A group whose processes execute a program that knows nothing of workhive.
+    /// A group whose processes execute the program of somebody else.
     pub(crate) fn of_command(name: impl Into<String>, command: Command) -> Self {
         let mut group = Self::new(name, Program::new("tcp", |_| 1));
         group.command = Some(command);
         group
+    }
+
+    /// True if its processes run a program that knows nothing of workhive.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.command
+            .as_ref()
+            .is_some_and(|command| !command.attaches)
     }
 
     /// True if its processes are copies of the master.

@@ -15,7 +15,7 @@ pub use workhive_worker::{Hosting, Program, Running, Seat};
 
 use crate::hosted::Home;
 pub use crate::nested::HostedMaster;
-use crate::{Cli, Exit, Group, logger};
+use crate::{Cli, Exit, Group, attach, logger};
 
 /// Who handles the signals of the processes while the hive is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -152,6 +152,32 @@ impl Host {
             Ok(args) => args.run_in(home, groups.into_iter().map(Into::into).collect()),
             Err(error) => Started::Over(error.report()),
         }
+    }
+}
+
+impl Host {
+    /// Takes the seat that `workhive run --attach` has for this process, with the only group of the host: its name does
+    /// not matter, nor do its address and its number of processes, which are those of the command line. None if this
+    /// process was not started so.
+    ///
+    /// A process that cannot take its seat has told its master why, and is to end.
+    ///
+    /// ```
+    /// use workhive::host::Host;
+    /// use workhive::{Group, Program};
+    ///
+    /// let group = Group::new("ticker", Program::new("none", |_seat| 0));
+    /// assert!(Host::new().attach([group])?.is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn attach<G>(self, groups: G) -> io::Result<Option<(Program, Seat)>>
+    where
+        G: IntoIterator,
+        G::Item: Into<Group>,
+    {
+        let mut home = Home::host(self.signals, false, None);
+        let groups: Vec<Group> = groups.into_iter().map(Into::into).collect();
+        attach::attach(&mut home, &groups)
     }
 }
 

@@ -119,7 +119,7 @@ impl Master {
     fn lend(&mut self, at: SlotId) {
         if self.is_stopping()
             || !self.groups[at.group].slots[usize::from(at.slot)].down
-            || self.groups[at.group].definition.command.is_some()
+            || self.groups[at.group].definition.is_foreign()
         {
             return;
         }

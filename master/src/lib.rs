@@ -609,6 +609,7 @@
 
 pub mod app;
 mod ask;
+mod attach;
 mod backoff;
 mod bound;
 mod child;

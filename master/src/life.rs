@@ -11,7 +11,7 @@ use crate::backoff::ATTEMPTS;
 use crate::bound::{chosen, parse, takes_rights};
 use crate::foreign::kill_group;
 use crate::kept::Opened;
-use crate::master::{Master, Mood, Timer};
+use crate::master::{Master, Mood, Timer, link_of};
 use crate::slot::{Phase, ProcessId, SlotId};
 use crate::sys;
 
@@ -40,7 +40,7 @@ impl Master {
             .and_then(|process| process.link.as_ref())
         {
             self.unwatch_fd(link);
-            if let Err(error) = self.watch_fd(link, id * 2 + 1) {
+            if let Err(error) = self.watch_fd(link, link_of(id)) {
                 log::error!("cannot poll the link of process {id}: {error}");
             }
         }
@@ -334,7 +334,7 @@ impl Master {
             && process.phase != Phase::Ended
         {
             process.set_phase(Phase::Killed);
-            if process.is_foreign() {
+            if process.is_command() {
                 kill_group(process.pid);
             }
             if let Err(error) = sys::pidfd_send(process.pidfd.as_fd(), Signal::SIGKILL) {

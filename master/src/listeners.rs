@@ -52,7 +52,7 @@ impl GroupListeners {
                 );
             }
         }
-        let wait = group.command.is_some();
+        let wait = group.is_foreign();
         // Those of a service manager are new; those of an old master are in use.
         let is_new = handed.estate.is_none();
         let claimed: io::Result<Vec<_>> = claimed

@@ -40,6 +40,8 @@ struct State {
     pid: u32,
     format: Format,
     file: Option<LogFile>,
+    /// Where lines go without a file, if not to standard error.
+    stream: Option<OwnedFd>,
     /// Takes the lines instead.
     sink: Option<Arc<Sink>>,
     lost: Lost,
@@ -68,6 +70,7 @@ static LOGGER: Logger = Logger {
         pid: 0,
         format: Format::Text,
         file: None,
+        stream: None,
         sink: None,
         lost: Lost {
             lines: 0,
@@ -129,7 +132,10 @@ impl Logger {
                 }
                 write_now(file.file.as_fd(), text.as_bytes())
             }
-            None => write_now(io::stderr().as_fd(), text.as_bytes()),
+            None => match &state.stream {
+                Some(stream) => write_now(stream.as_fd(), text.as_bytes()),
+                None => write_now(io::stderr().as_fd(), text.as_bytes()),
+            },
         };
         state.lost.note(&text, taken);
     }
@@ -304,11 +310,17 @@ fn install(level: LevelFilter) {
     }
 }
 
-/// Goes on with the log file of the master that has executed this process. Its descriptor comes along, because this
-/// process may have lost the right to open it.
-pub(crate) fn adopt(level: LevelFilter, format: Format, log: Option<Brought>) {
+/// Goes on with the log file of the master that has executed this process, or with its standard error as `stream`. Their
+/// descriptors come along, because this process may have lost the right to open the one, and have another of the other.
+pub(crate) fn adopt(
+    level: LevelFilter,
+    format: Format,
+    log: Option<Brought>,
+    stream: Option<OwnedFd>,
+) {
     let mut state = LOGGER.state();
     state.format = format;
+    state.stream = stream;
     state.file = log.map(|log| LogFile {
         file: log.file.into(),
         path: log.path,

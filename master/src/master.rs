@@ -40,15 +40,35 @@ use crate::timers::Timers;
 
 pub(crate) const SIGNALS: Token = Token(0);
 pub(crate) const CONTROL: Token = Token(1);
-/// Processes and clients have tokens from here on: two for each id, the second is a process's link.
+/// Processes and clients have ids from here on.
 const FIRST_ID: usize = 8;
+/// Tokens of each.
+const TOKENS: usize = 3;
+const END: usize = 0;
+const LINK: usize = 1;
+const OUTPUT: usize = 2;
 /// Signals that are not caught, but read.
 pub(crate) const HELD: Token = Token(2);
 /// What programs that know nothing of us say about themselves.
 pub(crate) const NOTICES: Token = Token(3);
 /// Something is due.
 const ALARM: Token = Token(4);
-const _: () = assert!(FIRST_ID * 2 > ALARM.0);
+const _: () = assert!(FIRST_ID * TOKENS > ALARM.0);
+
+/// The token for the end of a process, and for a client.
+pub(crate) fn end_of(id: usize) -> usize {
+    id * TOKENS + END
+}
+
+/// For what a process says to us.
+pub(crate) fn link_of(id: usize) -> usize {
+    id * TOKENS + LINK
+}
+
+/// For what it prints.
+pub(crate) fn output_of(id: usize) -> usize {
+    id * TOKENS + OUTPUT
+}
 
 /// Events taken in one turn.
 pub(crate) const EVENTS: usize = 64;
@@ -344,8 +364,11 @@ impl Master {
                 NOTICES => self.on_notices(),
                 // What is due is looked for below.
                 ALARM => {}
-                Token(token) if token % 2 == 0 => self.on_token(token / 2),
-                Token(token) => self.on_second_token(token / 2),
+                Token(token) => match (token / TOKENS, token % TOKENS) {
+                    (id, END) => self.on_token(id),
+                    (id, LINK) => self.on_second_token(id),
+                    (id, _) => self.on_output(id),
+                },
             }
         }
         let now = Instant::now();
@@ -373,7 +396,7 @@ impl Master {
         Ok(())
     }
 
-    /// The first of an id's two tokens: the end of a process, or a client.
+    /// The first of an id's tokens: the end of a process, or a client.
     fn on_token(&mut self, id: usize) {
         if self.processes.contains_key(&id) {
             self.on_end(id);
@@ -384,10 +407,9 @@ impl Master {
         }
     }
 
-    /// The second of an id's two tokens: what a process says, to us or to the world.
+    /// The second: what a process says to us. The third is what it says to the world.
     fn on_second_token(&mut self, id: usize) {
         match self.processes.get(&id) {
-            Some(process) if process.is_foreign() => self.on_output(id),
             None if self.is_successor(id) => self.on_successor(id),
             None if self.is_predecessor(id) => self.on_predecessor(),
             _ => self.on_link(id),
@@ -420,7 +442,7 @@ impl Master {
         }
     }
 
-    /// Polls a descriptor for reading under an id's first or second token.
+    /// Polls a descriptor for reading under a token.
     pub(crate) fn watch_fd(&self, fd: &impl AsRawFd, token: usize) -> io::Result<()> {
         let fd: RawFd = fd.as_raw_fd();
         self.poll

@@ -54,7 +54,7 @@ impl Routing {
         };
         let processes: usize = groups
             .iter()
-            .filter(|running| running.definition.command.is_none())
+            .filter(|running| !running.definition.is_foreign())
             .map(|running| usize::from(running.definition.count))
             .sum();
         if processes == 0 {
@@ -149,7 +149,7 @@ fn definition(groups: &[Running]) -> Group {
     let drains = groups.iter().map(|running| running.definition.drain);
     let mut routed = groups
         .iter()
-        .filter(|running| running.definition.command.is_none());
+        .filter(|running| !running.definition.is_foreign());
     // A hive that executes everything else may be one that cannot fork.
     let spawn = if routed.all(|running| running.definition.spawn == Spawn::Exec) {
         Spawn::Exec

@@ -196,6 +196,12 @@ impl Args {
             }
         };
         taken.settle(&self.name);
+        if taken.attached {
+            let why = "it was started by workhive run --attach, to take its place among processes of that hive, and has \
+                       started a hive of its own instead: leave --attach away, or let it attach (wh_worker_attach)";
+            child::fail(&taken.seat, &why);
+            return home.failed();
+        }
         let name = &taken.seat.place.group;
         let group = groups.iter().find(|group| group.name == *name);
         let ready = match group.map(|group| (group, group.problem())) {

@@ -186,7 +186,7 @@ impl Master {
             let why = format!("group \"{name}\" can have 1 to {MAX_COUNT} processes, not {to}");
             return self.refuse_scale(client, &why);
         }
-        if to < from && definition.command.is_some() && definition.reuse_port {
+        if to < from && definition.is_foreign() && definition.reuse_port {
             let why = format!(
                 "group \"{name}\" cannot have fewer processes: each has a queue of its own, and what waits in those of \
                  the last ones would wait for nobody. Without --reuse-port it can"

@@ -1,13 +1,13 @@
 //! The seat of a process that was not forked but executed: what the master wrote down for it, and how it is read.
 
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
-use workhive_ipc::{StatsPage, ToMaster, WorkerEnd, route};
+use workhive_ipc::{Row, StatsPage, ToMaster, WorkerEnd, route};
 use workhive_worker::{Inherited, Place, Seat};
 
 use crate::exec::Image;
@@ -33,6 +33,9 @@ struct Written {
     row: u16,
     serial: u32,
     alone: bool,
+    /// For a program that was not written for this hive, and takes the seat by itself.
+    #[serde(default)]
+    attached: bool,
     drain_ms: u64,
     stuck_ms: u64,
     control: RawFd,
@@ -42,6 +45,9 @@ struct Written {
     listener: Option<WrittenListener>,
     clients: Option<RawFd>,
     log: Option<WrittenLog>,
+    /// Where lines of the log go without a file; without this, to standard error.
+    #[serde(default)]
+    stream: Option<RawFd>,
     log_level: String,
     log_format: String,
     directory: Option<PathBuf>,
@@ -68,11 +74,39 @@ pub(crate) fn write(
     directory: Option<&Path>,
     image: &mut Image,
 ) -> io::Result<()> {
+    let row = seat.row.clone();
+    let mut written = write_down(seat, page, image)?;
+    written.directory = directory.map(Path::to_owned);
+    written.put(row, image)
+}
+
+/// The same for a program that takes the seat by itself. What it prints is read; what it logs is not to come through there.
+pub(crate) fn write_attached(seat: Seat, page: &StatsPage, image: &mut Image) -> io::Result<()> {
+    let row = seat.row.clone();
+    let mut written = write_down(seat, page, image)?;
+    written.attached = true;
+    if written.log.is_none() {
+        let stream = io::stderr().as_fd().try_clone_to_owned()?;
+        written.stream = Some(image.give(stream));
+    }
+    written.put(row, image)
+}
+
+impl Written {
+    fn put(&self, row: Row, image: &mut Image) -> io::Result<()> {
+        image.set(SEAT, serde_json::to_string(self)?);
+        image.set_pid(PID);
+        image.report_in(row);
+        Ok(())
+    }
+}
+
+fn write_down(seat: Seat, page: &StatsPage, image: &mut Image) -> io::Result<Written> {
     let Seat {
         place,
         listener,
         control,
-        row,
+        row: _,
         drain,
         stuck,
         clients,
@@ -87,7 +121,7 @@ pub(crate) fn write(
         path: log.path,
         standard: log.standard,
     });
-    let written = Written {
+    Ok(Written {
         slot: place.slot,
         generation: place.generation,
         count: place.count,
@@ -95,6 +129,7 @@ pub(crate) fn write(
         row: place.process.slot,
         serial: place.process.generation,
         alone: place.alone,
+        attached: false,
         group: place.group,
         drain_ms: millis(drain),
         stuck_ms: millis(stuck),
@@ -105,21 +140,21 @@ pub(crate) fn write(
         listener,
         clients: clients.map(|socket| image.give(socket)),
         log,
+        stream: None,
         log_level: log::max_level().to_string(),
         log_format: logger::format().to_string(),
-        directory: directory.map(Path::to_owned),
-    };
-    image.set(SEAT, serde_json::to_string(&written)?);
-    image.set_pid(PID);
-    image.report_in(row);
-    Ok(())
+        directory: None,
+    })
 }
 
 /// A seat, and what the master has settled for whoever takes it.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) seat: Seat,
+    /// It is to take the seat by itself.
+    pub(crate) attached: bool,
     pub(crate) log: Option<logger::Brought>,
+    pub(crate) stream: Option<OwnedFd>,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_format: Format,
     /// Where it is to work.
@@ -129,6 +164,14 @@ pub(crate) struct Taken {
 /// The seat of this process, if it was executed to take one.
 pub(crate) fn read() -> Option<io::Result<Taken>> {
     exec::addressed(SEAT).map(|text| take(&text))
+}
+
+/// True if this process was started to take a seat by itself, and has not done so yet.
+pub(crate) fn attaches() -> bool {
+    let written = std::env::var(SEAT).ok();
+    written
+        .and_then(|text| serde_json::from_str::<Written>(&text).ok())
+        .is_some_and(|written| written.attached)
 }
 
 /// Takes the seat of this process if it is to be the router, and never returns then.
@@ -150,7 +193,8 @@ pub(crate) fn enter_router(program: &str, home: &mut Home) {
 impl Taken {
     /// From here on the process logs as one of the hive of program `name`.
     pub(crate) fn settle(&mut self, name: &str) {
-        logger::adopt(self.log_level, self.log_format, self.log.take());
+        let (log, stream) = (self.log.take(), self.stream.take());
+        logger::adopt(self.log_level, self.log_format, log, stream);
         exec::forget_variables();
         title::begin(name);
     }
@@ -178,6 +222,7 @@ fn take(text: &str) -> io::Result<Taken> {
     let control = own(written.control)?;
     let page = own(written.page)?;
     let clients = written.clients.map(own).transpose()?;
+    let stream = written.stream.map(own).transpose()?;
     let log = match written.log {
         Some(log) => Some(logger::Brought {
             file: own(log.file)?,
@@ -220,7 +265,9 @@ fn take(text: &str) -> io::Result<Taken> {
     };
     Ok(Taken {
         seat,
+        attached: written.attached,
         log,
+        stream,
         log_level: written.log_level.parse().unwrap_or(LevelFilter::Info),
         log_format: written.log_format.parse().unwrap_or_default(),
         directory: written.directory,

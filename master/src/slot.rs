@@ -45,7 +45,8 @@ pub(crate) struct Process {
     pub(crate) pidfd: OwnedFd,
     /// `None` once the process has closed its end, and for a program that knows nothing of workhive.
     pub(crate) link: Option<Link>,
-    /// What such a program prints.
+    pub(crate) foreign: bool,
+    /// What the program of somebody else prints.
     pub(crate) output: Option<Output>,
     pub(crate) row: Row,
     pub(crate) started: Instant,
@@ -94,6 +95,12 @@ impl Process {
 
     /// True for a program that knows nothing of workhive.
     pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// True for the program of somebody else, whether or not it knows of workhive: it has a process group of its own, and
+    /// what it prints is read.
+    pub(crate) fn is_command(&self) -> bool {
         self.output.is_some()
     }
 

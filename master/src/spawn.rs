@@ -15,7 +15,7 @@ use crate::clock::unix_ms;
 use crate::exec::Image;
 use crate::foreign::Output;
 use crate::link::Link;
-use crate::master::{Master, Order, Timer};
+use crate::master::{Master, Order, Timer, end_of, link_of, output_of};
 use crate::recycle::Limits;
 use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
 use crate::wake::Absence;
@@ -94,7 +94,7 @@ impl Master {
     fn make_with(&mut self, at: SlotId, index: usize) -> io::Result<Made> {
         let row = self.page.row(index).ok_or(io::ErrorKind::NotFound)?;
         let running = &mut self.groups[at.group];
-        let foreign = running.definition.command.is_some();
+        let foreign = running.definition.is_foreign();
         let slot = &mut running.slots[usize::from(at.slot)];
         let birth = Birth {
             slot: at,
@@ -116,6 +116,7 @@ impl Master {
         );
         row.set_started_at(unix_ms());
         let made = match (&running.definition.command, running.definition.spawn) {
+            (Some(command), _) if command.attaches => self.run_attached(birth, &row),
             (Some(_), _) => self.run_command(birth, &row),
             (None, Spawn::Exec) => self.execute(birth, &row),
             (None, Spawn::Fork) => self.fork(birth, &row),
@@ -196,6 +197,14 @@ impl Master {
         self.start_image(birth, image, Ends::Output(output), row)
     }
 
+    /// A process in which a program starts that takes a seat by itself.
+    fn run_attached(&mut self, birth: Birth, row: &Row) -> io::Result<Made> {
+        let (seat, link) = self.seat(birth, row)?;
+        let (mut image, output) = self.command_image(birth.slot, row)?;
+        seated::write_attached(seat, &self.page, &mut image)?;
+        self.start_image(birth, image, Ends::Both(link, output), row)
+    }
+
     fn start_image(
         &mut self,
         birth: Birth,
@@ -211,7 +220,7 @@ impl Master {
                 image.leave_signals();
                 crate::signals::without_held(mask)
             }
-            Ends::Output(_) => crate::signals::without_held(mask),
+            Ends::Output(_) | Ends::Both(..) => crate::signals::without_held(mask),
         };
         image.set_mask(for_program);
         let adopted = image
@@ -245,7 +254,9 @@ impl Master {
         let (link, output) = match ends {
             Ends::Link(link) => (Some(Link::new(link)), None),
             Ends::Output(output) => (None, Some(output)),
+            Ends::Both(link, output) => (Some(Link::new(link)), Some(output)),
         };
+        let foreign = link.is_none();
         let mut process = Process {
             slot,
             generation,
@@ -253,6 +264,7 @@ impl Master {
             pid,
             pidfd,
             link,
+            foreign,
             output,
             row: row.clone(),
             started,
@@ -266,14 +278,16 @@ impl Master {
             overdue: Overdue::default(),
             absence: Absence::default(),
         };
-        let polled = self.watch_fd(&process.pidfd, id * 2).and_then(|()| {
-            let (link, output) = (&process.link, &process.output);
-            match (link, output) {
-                (Some(link), _) => self.watch_fd(link, id * 2 + 1),
-                (None, Some(output)) => self.watch_fd(output, id * 2 + 1),
-                (None, None) => Ok(()),
-            }
-        });
+        let polled = self
+            .watch_fd(&process.pidfd, end_of(id))
+            .and_then(|()| match &process.link {
+                Some(link) => self.watch_fd(link, link_of(id)),
+                None => Ok(()),
+            })
+            .and_then(|()| match &process.output {
+                Some(output) => self.watch_fd(output, output_of(id)),
+                None => Ok(()),
+            });
         if let Err(error) = polled {
             self.unwatch_fd(&process.pidfd);
             let _ = sys::pidfd_send(std::os::fd::AsFd::as_fd(&process.pidfd), Signal::SIGKILL);
@@ -316,6 +330,8 @@ enum Made {
 enum Ends {
     Link(MasterEnd),
     Output(Output),
+    /// And what it prints.
+    Both(MasterEnd, Output),
 }
 
 pub(crate) fn unblock(mask: SigSet) {

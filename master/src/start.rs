@@ -197,7 +197,7 @@ impl Args {
         let routing = Routing::bind(&identity, &mut running, push)?;
         let foreign = running
             .iter()
-            .find(|running| running.definition.command.is_some());
+            .find(|running| running.definition.is_foreign());
         let notices = foreign
             .map(|running| Notices::bind(&identity, &running.credentials))
             .transpose()

@@ -20,7 +20,7 @@ use crate::exec::{Image, describe_failure};
 use crate::handed::{Written, WrittenCount, WrittenKept, WrittenShared, WrittenSocket};
 use crate::life::STOP;
 use crate::link::{Link, Sent};
-use crate::master::{Master, Mood, Timer};
+use crate::master::{Master, Mood, Timer, end_of, link_of};
 use crate::protocol::Reply;
 use crate::router::is_link;
 use crate::slot::describe;
@@ -192,8 +192,8 @@ impl Master {
         crate::spawn::unblock(mask);
         let pid = started?;
         let watched = sys::pidfd_open(pid).and_then(|pidfd| {
-            self.watch_fd(&pidfd, id * 2)?;
-            self.watch_fd(&ours, id * 2 + 1)?;
+            self.watch_fd(&pidfd, end_of(id))?;
+            self.watch_fd(&ours, link_of(id))?;
             Ok(pidfd)
         });
         let pidfd = watched.inspect_err(|_| {

@@ -10,7 +10,7 @@ use crate::bound::Bound;
 use crate::error::StartError;
 use crate::handed::{Estate, Handed};
 use crate::link::{Link, Sent};
-use crate::master::{CONTROL, Master, Mood, Order, Timer};
+use crate::master::{CONTROL, Master, Mood, Order, Timer, link_of};
 use crate::slot::{ProcessId, SlotId};
 
 /// More processes and clients than the old master can number while there are two.
@@ -51,7 +51,7 @@ impl Master {
         self.epoch = estate.epoch;
         self.next_id = estate.next_id + NUMBERS;
         let id = self.new_id();
-        self.watch_fd(&link, id * 2 + 1)
+        self.watch_fd(&link, link_of(id))
             .map_err(StartError::system("poll the link to the old master"))?;
         self.succession.predecessor = Some(Predecessor {
             id,

@@ -16,7 +16,10 @@ PROGRAM ARGS
 The program finds its listening sockets at descriptors 3, 4 and so on, in the order of --listen; LISTEN_FDS, LISTEN_PID \
 and LISTEN_FDNAMES are set as sd_listen_fds(3) has it, and WORKHIVE_SLOT tells which process it is. It is ready when it \
 says so to NOTIFY_SOCKET (sd_notify(3)), or when it has lived for a second. SIGTERM tells it to finish; what it prints \
-goes to the log.";
+goes to the log.
+
+With --attach the program is one that uses the library and takes its place by itself (wh_worker_attach): it serves at \
+--listen, its clients are reached by uid from all processes, and it is told to finish by its link to the master.";
 
 pub(super) fn run(args: impl Iterator<Item = OsString>) -> Result<Exit, UsageError> {
     let mut ours: Vec<OsString> = args.collect();
@@ -44,6 +47,11 @@ pub(super) fn run(args: impl Iterator<Item = OsString>) -> Result<Exit, UsageErr
             "What its processes are called; the program's name if left away",
         )
         .flag(
+            "attach",
+            "It takes its place by itself, with the library: it is then a process like those of a program of its own, \
+             with routing, status and a drain",
+        )
+        .flag(
             "notify",
             "It says when it is ready: wait for that from the first start on",
         )
@@ -64,7 +72,17 @@ pub(super) fn run(args: impl Iterator<Item = OsString>) -> Result<Exit, UsageErr
             ));
         }
     };
-    if args.counts_requests() {
+    if args.flag("attach") && args.flag("notify") {
+        return Err(UsageError::new(
+            "--notify does not go with --attach: a program that takes its place says by that when it is ready",
+        ));
+    }
+    if args.flag("attach") && args.values("listen").len() > 1 {
+        return Err(UsageError::new(
+            "--attach takes one --listen: a program that has taken its place can listen at more addresses by itself",
+        ));
+    }
+    if args.counts_requests() && !args.flag("attach") {
         return Err(UsageError::new(
             "--max-requests does not go with run: only the program knows what a request is. Choose --max-lifetime or \
              --max-memory",
@@ -90,6 +108,7 @@ fn group(args: &Args, program: &OsStr, rest: Vec<OsString>) -> Result<Group, Usa
     let first = addresses.next().transpose()?;
     let command = Command {
         more: addresses.collect::<Result<_, _>>()?,
+        attaches: args.flag("attach"),
         notifies: args.flag("notify"),
         program: program.to_owned(),
         args: rest,

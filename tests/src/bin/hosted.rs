@@ -4,7 +4,8 @@
 //! Its first argument says in words what kind of host it is, and where it records what happens to it: `forks`, `refuses`
 //! and `lies` fork by themselves, or do not; `nested` runs the master by a loop of its own, beside threads; `keeps` leaves
 //! signals to nobody else; `again` starts another hive when the first is over; `logs` takes the lines of the log;
-//! `vanishes` removes the program's file.
+//! `vanishes` removes the program's file; `attaches` takes a place in a hive that is not its own, `listless` without an
+//! address, `doubly` with two workers.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -19,7 +20,9 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::unistd::ForkResult;
-use workhive::host::{Forked, Host, HostedMaster, Hosting, Signals, Started, log_with};
+use workhive::host::{
+    Forked, Host, HostedMaster, Hosting, Program, Seat, Signals, Started, log_with,
+};
 use workhive::{Cli, Group, Text, Worker};
 
 /// Where this program writes down what happens to it.
@@ -93,27 +96,57 @@ fn start(args: &[String], is: &dyn Fn(&str) -> bool) -> Option<u8> {
         .position(|word| word == "--text")
         .and_then(|at| args.get(at + 1));
     let address = address.map_or("127.0.0.1:0", String::as_str).to_owned();
+    if is("attaches") {
+        let mut groups = vec![if is("listless") {
+            Worker::without_listener().name("listless").into()
+        } else {
+            group(&address)
+        }];
+        if is("doubly") {
+            groups.push(group("127.0.0.1:0"));
+        }
+        println!("printed by {}", std::process::id());
+        return match host.attach(groups) {
+            Ok(Some((program, seat))) => {
+                work(&program, seat, is("keeps"));
+                None
+            }
+            Ok(None) => {
+                println!("no place");
+                Some(9)
+            }
+            Err(error) => {
+                println!("{error}");
+                Some(8)
+            }
+        };
+    }
     let cli = Cli::new("hosted").option("text", "ADDR", "", "Where clients connect");
     match host.start(cli, args, [group(&address)]) {
         Started::Over(exit) => Some(exit.code()),
         Started::Master(master) => Some(drive(master, is("keeps"))),
         Started::Worker(program, seat) => {
-            note("worker");
-            let hosting = Hosting {
-                signals: !is("keeps"),
-                nested: false,
-            };
-            let code = program.begin(seat, hosting).map_or_else(
-                |code| code,
-                |mut running| {
-                    while !running.turn(None) {}
-                    running.finish()
-                },
-            );
-            note(&format!("worker ended {code}"));
+            work(&program, seat, is("keeps"));
             None
         }
     }
+}
+
+/// Runs the loop of a worker to its end.
+fn work(program: &Program, seat: Seat, keeps: bool) {
+    note("worker");
+    let hosting = Hosting {
+        signals: !keeps,
+        nested: false,
+    };
+    let code = match program.begin(seat, hosting) {
+        Ok(mut running) => {
+            while !running.turn(None) {}
+            running.finish()
+        }
+        Err(code) => code,
+    };
+    note(&format!("worker ended {code}"));
 }
 
 fn group(address: &str) -> Group {
@@ -121,6 +154,16 @@ fn group(address: &str) -> Group {
         .name("hosted")
         .on_message(|conn, line| {
             let pid = std::process::id();
+            if let Some((verb, uid)) = line.as_text()?.split_once(' ') {
+                let reply = conn.handle();
+                if verb == "bind" {
+                    return conn.bind_uid_then(uid, |conn| conn.send("bound"));
+                }
+                let hive = conn.hive().on_outcome(move |outcome| {
+                    reply.send(format!("delivered {}", outcome.delivered))
+                });
+                return Ok(hive.send_to_uid(uid, format!("pushed by {pid}"))?);
+            }
             let answer = match line.as_text()? {
                 "who" => {
                     let process = conn.process();
@@ -133,7 +176,7 @@ fn group(address: &str) -> Group {
                     let code = Command::new("/bin/sh").args(["-c", "exit 5"]).status()?;
                     code.code().unwrap_or(-1).to_string()
                 }
-                _ => "who, came or child".to_owned(),
+                _ => "who, came, child, bind UID or push UID".to_owned(),
             };
             conn.send(answer)
         })
