@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{AccessFlags, Pid};
@@ -70,6 +70,28 @@ pub(crate) fn addressed(name: &'static str) -> Option<String> {
     once(name)
 }
 
+/// The command line of this process, as it was when it was first asked for.
+static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// With what arguments this process was executed, those of an interpreter included.
+///
+/// The kernel tells, and not the list that `main` was given: PHP empties that one, to have room for titles. Whoever
+/// changes the title changes what the kernel tells, as we do ourselves, so it is remembered.
+pub(crate) fn arguments() -> &'static [OsString] {
+    ARGUMENTS.get_or_init(|| match std::fs::read("/proc/self/cmdline") {
+        Ok(line) if !line.is_empty() => split_arguments(&line),
+        _ => std::env::args_os().collect(),
+    })
+}
+
+/// Each ends with a zero, proc(5).
+fn split_arguments(line: &[u8]) -> Vec<OsString> {
+    let line = line.strip_suffix(&[0]).unwrap_or(line);
+    line.split(|byte| *byte == 0)
+        .map(|argument| OsString::from_vec(argument.to_owned()))
+        .collect()
+}
+
 /// How a program is started anew: the file, the arguments, the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
@@ -81,7 +103,7 @@ pub(crate) struct Invocation {
 impl Invocation {
     /// This process's own, as it was started: a program that has been replaced by a new one meanwhile is the new one.
     pub(crate) fn own() -> io::Result<Self> {
-        let args: Vec<OsString> = std::env::args_os().collect();
+        let args = arguments().to_owned();
         let running = std::env::current_exe()?;
         // Not /proc/self/exe first: behind a symbolic link that is swapped for each release, it stands for the old one.
         // But whoever started us may have written any name there, even that of another program.
@@ -384,6 +406,14 @@ mod tests {
         image.set("ZEROS", "0000000000");
         image.set_pid("PID");
         assert_eq!(image.pids, [1]);
+    }
+
+    #[test]
+    fn arguments_are_those_of_the_beginning_empty_ones_included() {
+        let own: Vec<OsString> = std::env::args_os().collect();
+        assert_eq!(arguments(), own);
+        let split = split_arguments(b"php\0-d\0\0push.php\0\0");
+        assert_eq!(split, ["php", "-d", "", "push.php", ""]);
     }
 
     #[test]

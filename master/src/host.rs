@@ -15,7 +15,7 @@ pub use workhive_worker::{Hosting, Program, Running, Seat};
 
 use crate::hosted::Home;
 pub use crate::nested::HostedMaster;
-use crate::{Cli, Exit, Group, attach, logger};
+use crate::{Cli, Exit, Group, attach, exec, logger};
 
 /// Who handles the signals of the processes while the hive is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -147,6 +147,7 @@ impl Host {
         G: IntoIterator,
         G::Item: Into<Group>,
     {
+        remember();
         let mut home = Home::host(self.signals, self.nested, self.fork);
         match cli.parse_in(&mut home, args) {
             Ok(args) => args.run_in(home, groups.into_iter().map(Into::into).collect()),
@@ -188,6 +189,17 @@ impl fmt::Debug for Host {
             .field("nested", &self.nested)
             .finish_non_exhaustive()
     }
+}
+
+/// Takes note of how this process was executed, with all arguments of its interpreter: so its processes are executed too. To
+/// be called as soon as the library is loaded, since a title that the host gives itself later hides it. [`Host::start`]
+/// does it where nobody has.
+///
+/// ```
+/// workhive::host::remember();
+/// ```
+pub fn remember() {
+    let _ = exec::arguments();
 }
 
 /// Hands every line of the log to the host, instead of to standard error or the log file: its level, and what it says,

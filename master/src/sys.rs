@@ -242,6 +242,10 @@ fn arrange(plan: &mut Plan<'_>) -> Result<(), Errno> {
         if let Some(fd) = fd {
             // SAFETY: takes and returns numbers.
             check(unsafe { libc::dup2(fd, target) })?;
+        } else {
+            // A host such as Node keeps its own from the programs that it starts. One that is closed stays so.
+            // SAFETY: takes numbers.
+            unsafe { libc::fcntl(target, libc::F_SETFD, 0) };
         }
     }
     for (target, fd) in (first..).zip(&plan.spare) {

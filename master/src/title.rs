@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::sys;
+use crate::{exec, sys};
 
 /// Bytes in that place. Of a longer title the rest is not shown.
 const ROOM: usize = 1024;
@@ -92,7 +92,7 @@ impl Title {
 /// The command line, for people.
 fn arguments() -> String {
     let mut text = String::new();
-    for argument in std::env::args_os() {
+    for argument in exec::arguments() {
         let space = if text.is_empty() { "" } else { " " };
         // Writing to a String does not fail.
         let _ = write!(text, "{space}{}", argument.display());
