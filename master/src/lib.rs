@@ -705,7 +705,7 @@ pub use workhive_worker::{
 pub mod codec {
     pub use workhive_protocols::{
         Answer, Blame, Body, EncodeError, Event, Flow, FrameConfig, Goodbye, Headers, HttpDate,
-        NoOpening, NotText, Protocol, ProtocolError, RawConfig, Step, TextConfig, Wire, http_date,
-        reason,
+        Lines, NoOpening, NotText, Protocol, ProtocolError, RawConfig, Step, TextConfig, Wire,
+        http_date, reason,
     };
 }

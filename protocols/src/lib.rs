@@ -29,8 +29,8 @@ pub use error::{Answer, Blame, EncodeError, ProtocolError};
 pub use frame::{Frame, FrameConfig, FrameDecoder};
 pub use head::Headers;
 pub use http::{
-    Body, Chunk, Http, HttpConfig, HttpDecoder, HttpEncoder, Method, Reply, Request, Response,
-    reason,
+    Body, Chunk, Http, HttpConfig, HttpDecoder, HttpEncoder, Lines, Method, Reply, Request,
+    Response, reason,
 };
 pub use message::{Message, NotText};
 pub use raw::{Raw, RawConfig};

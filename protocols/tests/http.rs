@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use workhive_protocols::{
     Answer, Blame, Chunk, EncodeError, Event, Flow, Goodbye, Http, HttpConfig, HttpDate,
-    HttpDecoder, HttpEncoder, Message, Protocol, ProtocolError, Reply, Response, Wire, http_date,
+    HttpDecoder, HttpEncoder, Lines, Message, Protocol, ProtocolError, Reply, Response, Wire,
+    http_date,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -238,6 +239,53 @@ fn http_1_0_is_told_what_becomes_of_the_connection() {
     let (text, flow) = answer("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "x");
     assert!(text.contains("\r\nConnection: keep-alive\r\n"));
     assert_eq!(flow, Flow::Open);
+}
+
+#[test]
+fn lines_of_fields_make_the_response_that_the_fields_make_one_by_one() {
+    let text = "X-Shelf:  7 \r\nSet-Cookie: a=1\nSet-Cookie: b=2; c";
+    for request in [GET, HEAD, GET_1_0] {
+        let (mut one, mut other) = (Connection::after(request), Connection::after(request));
+        let fields = Response::new(201)
+            .header("X-Shelf", "7")
+            .header("Set-Cookie", "a=1")
+            .header("Set-Cookie", "b=2; c");
+        one.send(fields.body("88%")).expect("owed");
+        other.send(Lines::new(201, text, b"88%")).expect("owed");
+        assert_eq!((one.take(), one.flow), (other.take(), other.flow));
+    }
+    let mut streamed = Connection::after(GET);
+    let head = Lines::new(200, "Connection: close\n", b"a").stream();
+    streamed.send(head).expect("owed");
+    let head = streamed.take();
+    assert!(
+        head.ends_with("Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"),
+        "{head}"
+    );
+}
+
+#[test]
+fn lines_that_are_no_fields_are_refused_and_nothing_is_written() {
+    for text in [
+        "no colon",
+        "a: 1\n\nb: 2",
+        ": no name",
+        "a b: 1",
+        "a: 1\rb: 2",
+        "a: \0",
+        "Transfer-Encoding: chunked",
+        "Content-Length: 9",
+        "Connection: upgrade",
+    ] {
+        let mut connection = Connection::after(GET);
+        let refused = connection.send(Lines::new(200, text, b"x"));
+        assert!(
+            matches!(refused, Err(EncodeError::Misuse { .. })),
+            "{text:?}"
+        );
+        assert_eq!(connection.take(), "", "{text:?}");
+        connection.send("still owed").expect("nothing was answered");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use super::status::has_no_body;
-use super::{Chunk, Reply, Response, reason};
+use super::{Chunk, Lines, Reply, reason};
 use crate::head::{is_field_value, is_token};
 use crate::{Answer, EncodeError, Flow, Goodbye, HttpDate, ProtocolError, Wire};
 
@@ -112,7 +112,22 @@ impl HttpEncoder {
         wire: &mut Wire<'_>,
     ) -> Result<(), EncodeError> {
         let (content_type, body) = match reply {
-            Reply::Response(response) => return self.response(response, wire),
+            Reply::Response(response) => {
+                let head = Head {
+                    status: response.status,
+                    content_type: response.content_type.as_deref(),
+                    fields: Fields::List(&response.headers),
+                };
+                return self.response(&head, response.content(), response.stream, wire);
+            }
+            Reply::Lines(lines) => {
+                let head = Head {
+                    status: lines.status,
+                    content_type: None,
+                    fields: Fields::Lines(*lines),
+                };
+                return self.response(&head, lines.body, lines.stream, wire);
+            }
             Reply::Chunk(chunk) => return self.chunk(chunk, wire),
             Reply::Text(text) => ("text/html; charset=utf-8", text.as_bytes()),
             Reply::Bytes(bytes) => ("application/octet-stream", bytes.as_ref()),
@@ -120,7 +135,7 @@ impl HttpEncoder {
         let head = Head {
             status: 200,
             content_type: Some(content_type),
-            headers: &[],
+            fields: Fields::List(&[]),
         };
         let exchange = self.owed()?;
         self.whole(&head, body, exchange, wire);
@@ -138,16 +153,17 @@ impl HttpEncoder {
         }
     }
 
-    fn response(&mut self, response: &Response, wire: &mut Wire<'_>) -> Result<(), EncodeError> {
+    fn response(
+        &mut self,
+        head: &Head<'_>,
+        body: &[u8],
+        stream: bool,
+        wire: &mut Wire<'_>,
+    ) -> Result<(), EncodeError> {
         let mut exchange = self.owed()?;
-        let own = check(response, exchange.head)?;
+        let own = head.check(body, stream, exchange.head)?;
         exchange.keep_alive &= !own.close;
-        let head = Head {
-            status: response.status,
-            content_type: response.content_type.as_deref(),
-            headers: &response.headers,
-        };
-        if response.status < 200 {
+        if head.status < 200 {
             // RFC 9110 15.2: not for HTTP/1.0, and not the answer yet.
             if exchange.minor > 0 {
                 head.write(wire.out, None);
@@ -155,11 +171,10 @@ impl HttpEncoder {
             }
             return Ok(());
         }
-        let body = response.content();
-        if response.stream {
-            self.begin(&head, body, exchange, own.date, wire);
+        if stream {
+            self.begin(head, body, exchange, own.date, wire);
         } else {
-            self.whole_with(&head, body, exchange, &own, wire);
+            self.whole_with(head, body, exchange, &own, wire);
         }
         Ok(())
     }
@@ -283,18 +298,16 @@ struct Own {
     length: Option<usize>,
 }
 
-/// Everything that could be wrong with a response, before its first byte is written.
-fn check(response: &Response, is_head: bool) -> Result<Own, EncodeError> {
-    if !(100..=599).contains(&response.status) || response.status == 101 {
-        return Err(misuse("a status is 100 to 599, and 101 is not for HTTP"));
-    }
-    if let Some(content_type) = &response.content_type
-        && !is_field_value(content_type.as_bytes())
-    {
-        return Err(misuse("a field value has no line breaks or other controls"));
-    }
-    let mut own = Own::default();
-    for (name, value) in &response.headers {
+impl Own {
+    /// Takes note of a field, and refuses one that cannot be.
+    fn note(
+        &mut self,
+        name: &str,
+        value: &str,
+        body: &[u8],
+        stream: bool,
+        is_head: bool,
+    ) -> Result<(), EncodeError> {
         if !is_token(name.as_bytes()) {
             return Err(misuse("a field name is a token (RFC 9110 5.6.2)"));
         }
@@ -302,27 +315,27 @@ fn check(response: &Response, is_head: bool) -> Result<Own, EncodeError> {
             return Err(misuse("a field value has no line breaks or other controls"));
         }
         if name.eq_ignore_ascii_case("date") {
-            own.date = true;
+            self.date = true;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             return Err(misuse("Transfer-Encoding is written by the codec"));
         } else if name.eq_ignore_ascii_case("connection") {
             match value.trim() {
-                close if close.eq_ignore_ascii_case("close") => own.close = true,
+                close if close.eq_ignore_ascii_case("close") => self.close = true,
                 keep if keep.eq_ignore_ascii_case("keep-alive") => {}
                 _ => return Err(misuse("Connection can be `close`, nothing else")),
             }
         } else if name.eq_ignore_ascii_case("content-length") {
-            let actual = response.content().len();
+            let actual = body.len();
             match value.trim().parse() {
-                Ok(length) if length == actual && !response.stream => {}
-                Ok(length) if is_head && actual == 0 && !response.stream => {
-                    own.length = Some(length);
+                Ok(length) if length == actual && !stream => {}
+                Ok(length) if is_head && actual == 0 && !stream => {
+                    self.length = Some(length);
                 }
                 _ => return Err(misuse("Content-Length is written by the codec")),
             }
         }
+        Ok(())
     }
-    Ok(own)
 }
 
 fn misuse(rule: &'static str) -> EncodeError {
@@ -338,10 +351,48 @@ fn is_ours(name: &str) -> bool {
 struct Head<'a> {
     status: u16,
     content_type: Option<&'a str>,
-    headers: &'a [(Cow<'static, str>, Cow<'static, str>)],
+    fields: Fields<'a>,
+}
+
+/// Header fields, however they came.
+#[derive(Clone, Copy)]
+enum Fields<'a> {
+    List(&'a [(Cow<'static, str>, Cow<'static, str>)]),
+    Lines(Lines<'a>),
+}
+
+impl Fields<'_> {
+    fn each(
+        self,
+        mut visit: impl FnMut(&str, &str) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        match self {
+            Self::List(list) => list.iter().try_for_each(|(name, value)| visit(name, value)),
+            Self::Lines(lines) => lines.fields().try_for_each(|field| match field {
+                Some((name, value)) => visit(name, value),
+                None => Err(misuse("a field line is `name: value` (RFC 9112 5)")),
+            }),
+        }
+    }
 }
 
 impl Head<'_> {
+    /// Everything that could be wrong with a response, before its first byte is written.
+    fn check(&self, body: &[u8], stream: bool, is_head: bool) -> Result<Own, EncodeError> {
+        if !(100..=599).contains(&self.status) || self.status == 101 {
+            return Err(misuse("a status is 100 to 599, and 101 is not for HTTP"));
+        }
+        if let Some(content_type) = self.content_type
+            && !is_field_value(content_type.as_bytes())
+        {
+            return Err(misuse("a field value has no line breaks or other controls"));
+        }
+        let mut own = Own::default();
+        self.fields
+            .each(|name, value| own.note(name, value, body, stream, is_head))?;
+        Ok(own)
+    }
+
     fn write(&self, out: &mut Vec<u8>, date: Option<&HttpDate>) {
         if self.status == 200 {
             out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -355,11 +406,13 @@ impl Head<'_> {
         if let Some(content_type) = self.content_type {
             field(out, "Content-Type", content_type);
         }
-        for (name, value) in self.headers {
+        // They have been checked.
+        let _ = self.fields.each(|name, value| {
             if !is_ours(name) {
                 field(out, name, value);
             }
-        }
+            Ok(())
+        });
         if let Some(date) = date {
             out.extend_from_slice(b"Date: ");
             out.extend_from_slice(date);
@@ -427,7 +480,7 @@ pub(crate) fn refuse_with(
     let head = Head {
         status,
         content_type: (!typed).then_some("text/plain; charset=utf-8"),
-        headers,
+        fields: Fields::List(headers),
     };
     head.write(wire.out, Some(wire.date));
     if status == 426 {

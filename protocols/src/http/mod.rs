@@ -3,6 +3,7 @@
 mod chunked;
 mod decoder;
 mod encoder;
+mod lines;
 mod method;
 mod request;
 mod response;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use decoder::HttpDecoder;
 pub use encoder::HttpEncoder;
 pub(crate) use encoder::{refuse, refuse_with};
+pub use lines::Lines;
 pub use method::Method;
 pub use request::Request;
 pub use response::{Body, Chunk, Reply, Response};

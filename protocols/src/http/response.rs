@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::reason;
+use super::{Lines, reason};
 use crate::Message;
 
 /// The body of a response: made from text or bytes, owned or `'static`.
@@ -357,6 +357,8 @@ impl From<Vec<u8>> for Chunk<'_> {
 pub enum Reply<'a> {
     /// A response of its own.
     Response(Response),
+    /// One whose fields are lines already.
+    Lines(Lines<'a>),
     /// A piece of the response that is being streamed.
     Chunk(Chunk<'a>),
     /// 200, HTML.
@@ -368,6 +370,12 @@ pub enum Reply<'a> {
 impl From<Response> for Reply<'_> {
     fn from(response: Response) -> Self {
         Self::Response(response)
+    }
+}
+
+impl<'a> From<Lines<'a>> for Reply<'a> {
+    fn from(lines: Lines<'a>) -> Self {
+        Self::Lines(lines)
     }
 }
 
