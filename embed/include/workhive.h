@@ -14,7 +14,8 @@
  *    and workers are freed. All else is called on it (WH_ERR_THREAD), but for functions that say "Thread: any".
  *  - Callbacks are (function, user, destroy). `user` is given to each call. `destroy`, which may be NULL, is called exactly
  *    once with it, when the library will never call the function again: also when the call that took them has failed, and
- *    never while the function with that user is still running. Callbacks may call any function of the library that does not
+ *    never while the function with that user is still running. What was not freed when its thread, or the process, ends is
+ *    left as it is: nothing is called after main. Callbacks may call any function of the library that does not
  *    say otherwise; functions of the same worker may be replaced, connections ended, timers cancelled from inside of them.
  *  - A callback that returns int32_t says WH_OK, or, by anything else, that it has failed; wh_fail_text says why. A failed
  *    callback of a connection ends that connection with the protocol's goodbye for failures (WebSocket: 1011; HTTP: 500 if an
@@ -788,8 +789,8 @@ wh_result wh_hive_add(wh_hive hive, wh_worker worker);
 // of what is sent; without it they are what was given. The three may call nothing but wh_sink_write, wh_fail_text and
 // wh_log. A package is not longer than WH_MAX_MESSAGE.
 // Errors: WH_ERR_VALUE, WH_ERR_NULL for no `input`.
-// Thread: the loop's. Ownership: `user` belongs to the library until it calls `destroy`, at the end of the thread or when
-// the scheme is replaced and its last connection has ended.
+// Thread: the loop's. Ownership: `user` belongs to the library until it calls `destroy`: if this call fails, or
+// when the scheme has been replaced and its last connection has ended.
 wh_result wh_protocol_register(const char *scheme,
                                size_t len,
                                wh_input_fn input,

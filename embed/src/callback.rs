@@ -61,6 +61,9 @@ pub type wh_uid_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, uid: *const u8, len: usize) -> i32>;
 
 /// What a function is to be given, until it is destroyed.
+///
+/// One that is still there when its thread ends is not: the process may be ending too, and the host be gone already, its
+/// interpreter above all. So tables of them are left as they are, and what goes with the loop is not told.
 #[derive(Debug)]
 pub(crate) struct User {
     pub(crate) pointer: *mut c_void,
@@ -76,7 +79,9 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        if let Some(destroy) = self.destroy {
+        if let Some(destroy) = self.destroy
+            && !IS_ENDING.get()
+        {
             // SAFETY: the host's own function with the host's own pointer, once.
             unsafe { destroy(self.pointer) };
         }
@@ -115,6 +120,11 @@ impl<F: Copy> Callback<F> {
     }
 }
 
+/// True once the thread is ending: the host is not called any more.
+pub(crate) fn is_ending() -> bool {
+    IS_ENDING.get()
+}
+
 /// The function of a callback without the possibility that it is none.
 pub(crate) type Plain = unsafe extern "C" fn(user: *mut c_void) -> i32;
 pub(crate) type OfConn = unsafe extern "C" fn(user: *mut c_void, conn: wh_conn) -> i32;
@@ -143,7 +153,23 @@ pub(crate) type OnError = unsafe extern "C" fn(
 ) -> i32;
 pub(crate) type OnUid = unsafe extern "C" fn(user: *mut c_void, uid: *const u8, len: usize) -> i32;
 
+/// Says, by its end, that the thread ends.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        IS_ENDING.set(true);
+    }
+}
+
+/// To be called when the loop is there: what was there last on a thread goes first.
+pub(crate) fn notice_end() {
+    END.with(|_| ());
+}
+
 thread_local! {
+    static END: End = const { End };
+    static IS_ENDING: Cell<bool> = const { Cell::new(false) };
     /// Why the callback that runs is about to fail.
     static WHY: Cell<Option<String>> = const { Cell::new(None) };
     /// How many callbacks run, one inside another.

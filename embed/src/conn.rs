@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 use std::io::Write as _;
+use std::mem::ManuallyDrop;
 
 use workhive::{Frame, Handle, Message, Protocol, Raw, Text, WebSocket};
 use workhive_worker::Untyped;
@@ -82,14 +83,14 @@ pub struct wh_conn_stats {
 }
 
 thread_local! {
-    /// What hosts have hung on their connections.
-    static DATA: RefCell<HashMap<u64, User>> = RefCell::default();
+    /// What hosts have hung on their connections. Left as it is when the thread ends: see [`User`].
+    static DATA: RefCell<ManuallyDrop<HashMap<u64, User>>> = RefCell::default();
 }
 
 /// The connection is no more: what hung on it is destroyed.
 pub(crate) fn forget(number: wh_conn) {
-    // On a thread that is ending the table goes, and all that is in it. Dropped with the table free.
-    let _gone = DATA.try_with(|data| data.try_borrow_mut().ok()?.remove(&number));
+    // Dropped with the table free.
+    let _gone = DATA.with_borrow_mut(|data| data.remove(&number));
 }
 
 /// A connection that is known, be it in its last callback.

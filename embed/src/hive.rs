@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -59,7 +60,9 @@ pub(crate) struct Hive {
 }
 
 thread_local! {
-    static HIVES: RefCell<Table<Rc<RefCell<Hive>>>> = const { RefCell::new(Table::new(Kind::Hive)) };
+    /// Left as it is when the thread ends: see [`User`].
+    static HIVES: RefCell<ManuallyDrop<Table<Rc<RefCell<Hive>>>>> =
+        const { RefCell::new(ManuallyDrop::new(Table::new(Kind::Hive))) };
 }
 
 /// Does something with a hive, which must not call the host.
@@ -93,7 +96,7 @@ pub(crate) fn not_inside(what: &str) -> Outcome {
 
 /// This thread has neither hives nor workers left: another one may have them.
 pub(crate) fn disown_if_empty() {
-    if HIVES.with_borrow(Table::is_empty) && worker::none_left() {
+    if HIVES.with_borrow(|hives| hives.is_empty()) && worker::none_left() {
         boundary::disown();
     }
 }

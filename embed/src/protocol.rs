@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -111,7 +112,9 @@ pub(crate) struct Own {
 }
 
 thread_local! {
-    static REGISTERED: RefCell<Vec<Rc<Own>>> = const { RefCell::new(Vec::new()) };
+    /// Left as it is when the thread ends: see [`User`].
+    static REGISTERED: RefCell<ManuallyDrop<Vec<Rc<Own>>>> =
+        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
     /// Why the last encode failed, until it is told.
     static REFUSED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -298,8 +301,8 @@ impl Protocol for Foreign {
 /// of what is sent; without it they are what was given. The three may call nothing but wh_sink_write, wh_fail_text and
 /// wh_log. A package is not longer than WH_MAX_MESSAGE.
 /// Errors: WH_ERR_VALUE, WH_ERR_NULL for no `input`.
-/// Thread: the loop's. Ownership: `user` belongs to the library until it calls `destroy`, at the end of the thread or when
-/// the scheme is replaced and its last connection has ended.
+/// Thread: the loop's. Ownership: `user` belongs to the library until it calls `destroy`: if this call fails, or
+/// when the scheme has been replaced and its last connection has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wh_protocol_register(
     scheme: *const c_char,

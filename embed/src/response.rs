@@ -2,28 +2,15 @@
 
 use std::ffi::c_char;
 
-use workhive::{Chunk, Http, Reply, Response};
+use workhive::codec::Lines;
+use workhive::{Chunk, Http, Reply};
 
 use crate::boundary;
 use crate::bytes;
-use crate::codes::{WH_ERR_PROTOCOL, WH_ERR_VALUE, wh_result};
+use crate::codes::{WH_ERR_PROTOCOL, wh_result};
 use crate::conn::wh_conn;
 use crate::error::{Failure, Outcome};
 use crate::handles::connection;
-
-fn response(status: u16, headers: &str) -> Outcome<Response> {
-    let mut response = Response::new(status);
-    for line in headers.lines() {
-        let Some((name, value)) = line.split_once(':') else {
-            return Err(Failure::made(
-                WH_ERR_VALUE,
-                format!("\"{}\" is no header: it has no colon", line.escape_debug()),
-            ));
-        };
-        response = response.header(name.to_owned(), value.trim().to_owned());
-    }
-    Ok(response)
-}
 
 fn reply(conn: wh_conn, reply: Reply<'_>) -> Outcome {
     let handle = connection(conn)?;
@@ -59,8 +46,7 @@ pub unsafe extern "C" fn wh_conn_respond(
                 bytes::bytes(body, body_len)?,
             )
         };
-        let response = response(status, headers)?.body(body.to_vec());
-        reply(conn, response.into())
+        reply(conn, Lines::new(status, headers, body).into())
     })
 }
 
@@ -76,7 +62,7 @@ pub unsafe extern "C" fn wh_conn_respond_stream(
     boundary::on_loop(|| {
         // SAFETY: the caller's promise.
         let headers = unsafe { bytes::text(headers, headers_len) }?;
-        reply(conn, response(status, headers)?.stream().into())
+        reply(conn, Lines::new(status, headers, &[]).stream().into())
     })
 }
 

@@ -9,7 +9,7 @@ use workhive_worker::Untyped;
 
 use crate::boundary;
 use crate::bytes::{self, Out, Shelf, show, show_list, wh_bytes};
-use crate::callback::{Callback, User, call, wh_destroy_fn};
+use crate::callback::{Callback, User, call, is_ending, wh_destroy_fn};
 use crate::codes::{WH_ERR_GONE, WH_OK, wh_result};
 use crate::conn::wh_conn;
 use crate::error::{Failure, Outcome};
@@ -30,7 +30,7 @@ struct Done {
 
 impl Drop for Done {
     fn drop(&mut self) {
-        if self.is_promised.get() {
+        if self.is_promised.get() && !is_ending() {
             let Self {
                 callback, result, ..
             } = self;

@@ -14,6 +14,7 @@ use workhive_worker::{Hosting, Running, Seat};
 
 use crate::boundary;
 use crate::bytes::Out;
+use crate::callback::notice_end;
 use crate::codes::{
     WH_ERR_LENGTH, WH_ERR_NULL, WH_ERR_RUNNING, WH_ERR_STATE, WH_ERR_SYSTEM, wh_result,
 };
@@ -209,7 +210,10 @@ fn begin(hive: wh_hive, nested: bool) -> Outcome {
         Stage::Seated(seated) => {
             let (program, seat) = *seated;
             match program.begin(seat, Hosting { signals, nested }) {
-                Ok(running) => Stage::Running(running),
+                Ok(running) => {
+                    notice_end();
+                    Stage::Running(running)
+                }
                 // Its master has been told why.
                 Err(code) => Stage::Over(i32::from(code)),
             }

@@ -36,7 +36,7 @@ impl Ticking {
 
 impl Drop for Ticking {
     fn drop(&mut self) {
-        // On a thread that is ending the table goes as a whole.
+        // On a thread that is ending the table may be gone.
         let _ = TIMERS.try_with(|timers| {
             if let Ok(mut timers) = timers.try_borrow_mut() {
                 let _gone = timers.remove(self.handle);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use workhive::Address;
@@ -24,7 +25,9 @@ use crate::protocol::Speech;
 pub type wh_worker = u64;
 
 thread_local! {
-    static WORKERS: RefCell<Table<Rc<RefCell<Sketch>>>> = const { RefCell::new(Table::new(Kind::Worker)) };
+    /// Left as it is when the thread ends: see [`User`].
+    static WORKERS: RefCell<ManuallyDrop<Table<Rc<RefCell<Sketch>>>>> =
+        const { RefCell::new(ManuallyDrop::new(Table::new(Kind::Worker))) };
 }
 
 /// A copy of what was said of a worker so far.
@@ -41,7 +44,7 @@ pub(crate) fn take(worker: wh_worker) -> Outcome {
 }
 
 pub(crate) fn none_left() -> bool {
-    WORKERS.with_borrow(Table::is_empty)
+    WORKERS.with_borrow(|workers| workers.is_empty())
 }
 
 fn change<R>(worker: wh_worker, change: impl FnOnce(&mut Sketch) -> Outcome<R>) -> Outcome<R> {
