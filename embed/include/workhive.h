@@ -823,6 +823,16 @@ wh_result wh_hive_start(wh_hive hive,
 // `exit_code`: with which the process should end. Errors: WH_ERR_STATE. Thread: the loop's.
 wh_result wh_loop(wh_hive hive, int32_t *exit_code);
 
+// Takes the seat that the command `workhive run --attach` has for this process: the hive's only worker sits on it, at the
+// address and with the options of that command line. In place of wh_hive_start.
+// role becomes WH_ROLE_WORKER: run it by wh_run_once, or by wh_loop. Or WH_ROLE_OVER: it cannot take its seat, which its
+// master has been told; end the process with exit_code.
+// Errors: WH_ERR_NO_SEAT if this process was not started so; the hive can still be started then. WH_ERR_RUNNING,
+// WH_ERR_STATE inside a callback. Thread: the loop's.
+wh_result wh_worker_attach(wh_hive hive,
+                           int32_t *role,
+                           int32_t *exit_code);
+
 // wh_hive_start, and wh_loop where there is something to run. It returns in every process, which should then end with
 // `exit_code`.
 // Errors and thread: as wh_hive_start.

@@ -103,7 +103,7 @@ pub(crate) fn disown_if_empty() {
 
 impl Hive {
     /// What runs it, and its groups.
-    pub(crate) fn host(&mut self) -> (Host, Vec<Group>) {
+    pub(crate) fn host(&self) -> (Host, Vec<Group>) {
         let mut host = Host::new().signals(self.signals).nested(self.is_nested);
         if let Some(fork) = self.fork.clone() {
             host = host.fork_with(move || {
@@ -119,8 +119,8 @@ impl Hive {
             });
         }
         let spawn = spawn_of(self.spawn);
-        let groups = std::mem::take(&mut self.groups)
-            .into_iter()
+        let groups = self.groups.iter().cloned();
+        let groups = groups
             .map(|(group, says_spawn)| {
                 if says_spawn {
                     group

@@ -16,10 +16,11 @@ use crate::boundary;
 use crate::bytes::Out;
 use crate::callback::notice_end;
 use crate::codes::{
-    WH_ERR_LENGTH, WH_ERR_NULL, WH_ERR_RUNNING, WH_ERR_STATE, WH_ERR_SYSTEM, wh_result,
+    WH_ERR_LENGTH, WH_ERR_NO_SEAT, WH_ERR_NULL, WH_ERR_RUNNING, WH_ERR_STATE, WH_ERR_SYSTEM,
+    wh_result,
 };
 use crate::error::{Failure, Outcome};
-use crate::hive::{self, not_inside, wh_hive};
+use crate::hive::{self, Hive, not_inside, wh_hive};
 use crate::stats;
 
 /// The process has done what the command line said, and is to end.
@@ -161,8 +162,8 @@ unsafe fn arguments(count: i32, list: *const *const c_char) -> Outcome<Vec<OsStr
         .collect()
 }
 
-fn start(hive: wh_hive, mut given: Vec<OsString>) -> Outcome<(i32, i32)> {
-    let (cli, host, groups) = hive::with(hive, |hive| {
+fn begin_start<R>(hive: wh_hive, what: impl FnOnce(&mut Hive) -> R) -> Outcome<R> {
+    hive::with(hive, |hive| {
         if !matches!(hive.stage, Stage::Defined) {
             return Err(Failure::known(
                 WH_ERR_RUNNING,
@@ -170,6 +171,12 @@ fn start(hive: wh_hive, mut given: Vec<OsString>) -> Outcome<(i32, i32)> {
             ));
         }
         hive.stage = Stage::Busy("is being started");
+        Ok(what(hive))
+    })
+}
+
+fn start(hive: wh_hive, mut given: Vec<OsString>) -> Outcome<(i32, i32)> {
+    let (cli, host, groups) = begin_start(hive, |hive| {
         let mut cli = Cli::new(hive.name.clone());
         if let Some(about) = &hive.about {
             cli = cli.about(about.clone());
@@ -178,7 +185,7 @@ fn start(hive: wh_hive, mut given: Vec<OsString>) -> Outcome<(i32, i32)> {
             given.push(hive.name.clone().into());
         }
         let (host, groups) = hive.host();
-        Ok((cli, host, groups))
+        (cli, host, groups)
     })?;
     // A master that is not nested stays in here until the hive is over; its workers come out of it.
     let (stage, role, code) = match host.start(cli, given, groups) {
@@ -195,6 +202,28 @@ fn start(hive: wh_hive, mut given: Vec<OsString>) -> Outcome<(i32, i32)> {
     };
     put(hive, stage)?;
     Ok((role, code))
+}
+
+fn attach(hive: wh_hive) -> Outcome<(i32, i32)> {
+    let (host, groups) = begin_start(hive, |hive| hive.host())?;
+    let (stage, given) = match host.attach(groups) {
+        Ok(Some((program, seat))) => {
+            stats::sit(&seat);
+            let stage = Stage::Seated(Box::new((program, seat)));
+            (stage, Ok((WH_ROLE_WORKER, 0)))
+        }
+        Ok(None) => {
+            let none =
+                "this process was not started by `workhive run --attach`: there is no seat for it";
+            (Stage::Defined, Err(Failure::known(WH_ERR_NO_SEAT, none)))
+        }
+        Err(error) => {
+            log::error!("cannot take its seat: {error}");
+            (Stage::Over(1), Ok((WH_ROLE_OVER, 1)))
+        }
+    };
+    put(hive, stage)?;
+    given
 }
 
 /// A worker process begins when it is first run, or its descriptor asked for.
@@ -301,6 +330,29 @@ pub unsafe extern "C" fn wh_loop(hive: wh_hive, exit_code: *mut i32) -> wh_resul
         // SAFETY: the caller's promise.
         let exit_code = unsafe { Out::new(exit_code) }?;
         exit_code.set(run_all(hive)?);
+        Ok(())
+    })
+}
+
+/// Takes the seat that the command `workhive run --attach` has for this process: the hive's only worker sits on it, at the
+/// address and with the options of that command line. In place of wh_hive_start.
+/// role becomes WH_ROLE_WORKER: run it by wh_run_once, or by wh_loop. Or WH_ROLE_OVER: it cannot take its seat, which its
+/// master has been told; end the process with exit_code.
+/// Errors: WH_ERR_NO_SEAT if this process was not started so; the hive can still be started then. WH_ERR_RUNNING,
+/// WH_ERR_STATE inside a callback. Thread: the loop's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wh_worker_attach(
+    hive: wh_hive,
+    role: *mut i32,
+    exit_code: *mut i32,
+) -> wh_result {
+    boundary::looking(|| {
+        not_inside("wh_worker_attach")?;
+        // SAFETY: the caller's promises.
+        let (role, exit_code) = unsafe { (Out::new(role)?, Out::new(exit_code)?) };
+        let (what, code) = attach(hive)?;
+        role.set(what);
+        exit_code.set(code);
         Ok(())
     })
 }
