@@ -1,0 +1,95 @@
+'use strict';
+// What a process can do in its hive: reach users wherever they are, ask who is there, look at itself, end.
+
+const native = require('./native.js');
+const { BINARY, checkedCode, nameOf, TEXT } = require('./connection.js');
+const { topics } = require('./dispatch.js');
+const { LEVELS, oneOf } = require('./failure.js');
+const timer = require('./timer.js');
+
+const [TO_UID, TO_UIDS, TO_ROOM, TO_ROOMS, TO_ALL, TO_CONNECTION] = [0, 1, 2, 3, 4, 5];
+const [UID, CONNECTION, ROOM] = [0, 1, 2];
+const byTopic = new Map();
+
+function push(to, names, data, options) {
+  const except = options?.except?.map((other) => (typeof other === 'string' ? other : other.id)).filter((id) => id !== undefined);
+  return native.send(to, names, data, typeof data === 'string' ? TEXT : BINARY, except);
+}
+
+/** All pages of a list. */
+async function all(which) {
+  const names = [];
+  let partial = false;
+  let from = -1;
+  do {
+    const page = await native.names(which, from);
+    for (const name of page.names) names.push(nameOf(name));
+    partial ||= page.partial;
+    from = page.next;
+  } while (from >= 0);
+  return { names, partial };
+}
+
+const hive = {
+  /** 'worker' or 'master'; undefined before run(). */
+  role: undefined,
+
+  get isWorker() {
+    return hive.role === 'worker';
+  },
+
+  get isMaster() {
+    return hive.role === 'master';
+  },
+
+  get place() {
+    return hive.role === undefined ? undefined : native.hivePlace();
+  },
+
+  sendToUid: (uid, data, options) => push(TO_UID, [uid], data, options),
+  sendToUids: (uids, data, options) => push(TO_UIDS, uids, data, options),
+  sendToRoom: (room, data, options) => push(TO_ROOM, [room], data, options),
+  sendToRooms: (rooms, data, options) => push(TO_ROOMS, rooms, data, options),
+  sendToAll: (data, options) => push(TO_ALL, undefined, data, options),
+  sendToConnection: (id, data) => push(TO_CONNECTION, [id], data),
+
+  closeUid: (uid, code = 1000, reason = '') => native.close(UID, uid, checkedCode(code), reason),
+  closeConnection: (id, code = 1000, reason = '') => native.close(CONNECTION, id, checkedCode(code), reason),
+  closeRoom: (room, code = 1000, reason = '') => native.close(ROOM, room, checkedCode(code), reason),
+  joinUid: (uid, room) => native.joinUid(uid, room),
+  leaveUid: (uid, room) => native.leaveUid(uid, room),
+
+  isUidOnline: (uid) => native.isUidOnline(uid),
+  roomSize: (room) => native.roomSize(room),
+  onlineCount: () => native.onlineCount(),
+  uids: () => all(0),
+  rooms: () => all(1),
+
+  subscribe(topic, handler) {
+    if (typeof handler !== 'function') throw new TypeError(`a topic calls a function, not ${typeof handler}`);
+    const key = String(topic);
+    const index = byTopic.get(key) ?? topics.length;
+    topics[index] = handler;
+    byTopic.set(key, index);
+    native.subscribe(topic, index);
+  },
+
+  unsubscribe: (topic) => native.unsubscribe(topic),
+  publish: (topic, data) => native.publish(topic, data, typeof data === 'string' ? TEXT : BINARY),
+
+  after: timer.after,
+  every: timer.every,
+
+  stats: () => native.hiveStats(),
+
+  log(level, text) {
+    if (LEVELS[level] === undefined) throw new TypeError(`a level is ${oneOf(Object.keys(LEVELS))}, not ${level}`);
+    native.hiveLog(LEVELS[level], String(text));
+  },
+
+  stop: () => native.hiveStop(),
+  stopAll: () => native.hiveStopAll(),
+  reloadAll: () => native.hiveReloadAll(),
+};
+
+module.exports = { hive };
