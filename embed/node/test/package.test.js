@@ -1,0 +1,95 @@
+'use strict';
+const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const test = require('node:test');
+const { Client, Lines, PACKAGE, Program, eventually, fetchText, freePort, makeFolder, startProgram } = require('./harness.js');
+
+const tsc = (...args) => execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), ...args], { encoding: 'utf8', stdio: 'pipe' });
+
+test('the tarball of npm pack installs in a fresh folder, without a compiler, and serves', async (t) => {
+  const folder = makeFolder(t);
+  fs.rmSync(path.join(folder, 'node_modules'), { recursive: true });
+  const env = { ...process.env, npm_config_cache: path.join(folder, 'cache'), npm_config_update_notifier: 'false' };
+  // The library of the tarball is to be found, not that of the developer.
+  delete env.WORKHIVE_LIBRARY;
+  delete env.NODE_TEST_CONTEXT;
+  const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: PACKAGE, env, stdio: ['ignore', 'pipe', 'pipe'] }));
+  assert.ok(packed.files.every(({ path: file }) => !/^(src|test|node_modules)\//.test(file)));
+  fs.writeFileSync(path.join(folder, 'package.json'), '{"name":"fresh","private":true}');
+  execFileSync('npm', ['install', '--offline', '--no-audit', '--no-fund', path.join(folder, packed.filename)], { cwd: folder, env: { ...env, CC: 'false' }, stdio: 'pipe' });
+  fs.copyFileSync(path.join(folder, 'node_modules/workhive/examples/hello.js'), path.join(folder, 'hello.js'));
+  const port = await freePort();
+  const program = new Program(folder, 'hello.js', { HELLO: `http://127.0.0.1:${port}` });
+  delete program.env.WORKHIVE_LIBRARY;
+  t.after(() => program.stop());
+  program.start();
+  await program.logged('Press Ctrl+C to stop');
+  assert.equal((await fetchText(port, '/')).text, 'Hello, World!');
+  assert.equal((await fetchText(port, '/hello/ann')).text, '<h1>Hello, ann!</h1>');
+  assert.equal((await fetchText(port, '/hello/a%3Cb')).status, 404);
+});
+
+test('the example push pushes to the user that the line names', async (t) => {
+  const [port, lines] = [await freePort(), await freePort()];
+  const text = fs.readFileSync(path.join(PACKAGE, 'examples/push.js'), 'utf8');
+  await startProgram(t, text, { env: { PUSH_WS: `websocket://127.0.0.1:${port}`, PUSH_TEXT: `text://127.0.0.1:${lines}` } });
+  const client = await Client.open(t, port);
+  client.send('uid1');
+  const sender = await Lines.open(t, lines);
+  await eventually('the user is there', async () => (await sender.ask('{"uid":"uid1","percent":"88%"}')) === 'ok');
+  assert.equal(await client.next(), '{"uid":"uid1","percent":"88%"}');
+  assert.equal(await sender.ask('{"uid":"nobody"}'), 'fail');
+});
+
+test('the example chat has rooms over four processes, and a page', async (t) => {
+  const [page, port] = [await freePort(), await freePort()];
+  const folder = makeFolder(t);
+  for (const file of ['chat.js', 'chat.html']) fs.copyFileSync(path.join(PACKAGE, 'examples', file), path.join(folder, file));
+  const chat = new Program(folder, 'chat.js', { CHAT_PAGE: `127.0.0.1:${page}`, CHAT_WS: `127.0.0.1:${port}` });
+  t.after(() => chat.stop());
+  chat.start();
+  await chat.logged('Press Ctrl+C to stop');
+  assert.match((await fetchText(page, '/')).text, new RegExp(`hostname}:${port}`));
+  const until = async (client, wanted) => {
+    for (;;) {
+      const said = await client.next();
+      if (said.includes(wanted)) return said;
+    }
+  };
+  const [ann, bob] = [await Client.open(t, port), await Client.open(t, port)];
+  ann.send('{"name":"ann","room":"lobby"}');
+  await until(ann, '"here":1');
+  bob.send('{"name":"bob","room":"lobby"}');
+  await until(bob, '"here":2');
+  bob.send('{"say":"hi"}');
+  await until(ann, 'bob says: hi');
+  ann.send('{"to":"bob","say":"psst"}');
+  await until(bob, 'ann says to you alone: psst');
+  ann.send('{"to":"carol","say":"psst"}');
+  await until(ann, 'carol is not there');
+  bob.socket.close();
+  await until(ann, 'bob has gone');
+});
+
+test('the types fit the typed example, which runs, and what is wrong is refused', async (t) => {
+  const folder = makeFolder(t);
+  fs.symlinkSync(path.join(PACKAGE, 'node_modules/@types'), path.join(folder, 'node_modules/@types'));
+  fs.copyFileSync(path.join(PACKAGE, 'examples/rooms.ts'), path.join(folder, 'rooms.ts'));
+  const options = ['--strict', '--target', 'es2022', '--module', 'commonjs', '--moduleResolution', 'node10', '--types', 'node'];
+  tsc(...options, '--outDir', folder, path.join(folder, 'rooms.ts'));
+  fs.copyFileSync(path.join(__dirname, 'types.ts'), path.join(folder, 'types.ts'));
+  tsc(...options, '--noEmit', path.join(folder, 'types.ts'));
+  tsc('--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', path.join(folder, 'types.ts'));
+  const port = await freePort();
+  const program = new Program(folder, 'rooms.js', { ROOMS: `websocket://127.0.0.1:${port}` });
+  t.after(() => program.stop());
+  program.start();
+  await program.logged('Press Ctrl+C to stop');
+  const [one, two] = [await Client.open(t, port), await Client.open(t, port)];
+  assert.equal(await one.ask('lobby'), 'welcome to lobby');
+  assert.equal(await two.ask('lobby'), 'welcome to lobby');
+  assert.equal(await one.ask('hi'), 'heard by 1');
+  assert.equal(await two.next(), '1: hi');
+});
