@@ -117,7 +117,8 @@ impl Duel {
         Ok(sample)
     }
 
-    fn sample(
+    /// One window against a server that runs, of which these processes do the work and those supervise.
+    pub(crate) fn sample(
         &self,
         address: SocketAddr,
         workers: &[u32],

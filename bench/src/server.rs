@@ -110,14 +110,7 @@ impl Server {
     pub(crate) fn await_ready(&mut self) -> Result<(), BenchError> {
         let deadline = Instant::now() + START;
         loop {
-            let error = match self.order.speech {
-                Speech::Http => exchange(self.address, HttpDialogue::new(self.address)),
-                Speech::WebSocket => {
-                    let dialogue = WsDialogue::new(0, self.address, Kind::Binary);
-                    exchange(self.address, dialogue)
-                }
-            };
-            let Err(error) = error else {
+            let Err(error) = asked(self.order.speech, self.address) else {
                 return Ok(());
             };
             self.running.check()?;
@@ -184,6 +177,14 @@ fn arguments(order: Order, address: SocketAddr, place: &Path) -> Vec<OsString> {
         ]),
     }
     arguments
+}
+
+/// Asks the server at this address one question; an error if the answer is not right.
+pub(crate) fn asked(speech: Speech, address: SocketAddr) -> Result<(), BenchError> {
+    match speech {
+        Speech::Http => exchange(address, HttpDialogue::new(address)),
+        Speech::WebSocket => exchange(address, WsDialogue::new(0, address, Kind::Binary)),
+    }
 }
 
 /// One question and its answer on a connection of its own.
