@@ -154,7 +154,8 @@ fn embed_command() -> Command {
         )
         .args([
             connections("64"),
-            counter("depth", "D", "16", "Questions in flight per connection; gunicorn bears one"),
+            option("depths", "D,..", "1,16", "Numbers of questions in flight per connection")
+                .value_parser(Counts::parse),
             counter("rounds", "N", "3", "Rounds of both sides of each pair"),
             option("seconds", "S", "2", "Length of each measured window").value_parser(seconds),
             option("warm-up", "S", "1", "Load before it, not counted").value_parser(seconds),

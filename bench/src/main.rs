@@ -203,7 +203,7 @@ fn push_of(arguments: &ArgMatches) -> Push {
 fn embed_of(arguments: &ArgMatches) -> Embed {
     Embed {
         connections: *number(arguments, "connections"),
-        depth: *number(arguments, "depth"),
+        depths: number::<Counts>(arguments, "depths").0.clone(),
         rounds: *number(arguments, "rounds"),
         warm_up: *number(arguments, "warm-up"),
         window: *number(arguments, "seconds"),

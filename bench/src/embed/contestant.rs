@@ -22,16 +22,11 @@ const NODE: &str = "WORKHIVE_BENCH_NODE";
 /// A checkout of Workerman.
 const WORKERMAN: &str = "WORKHIVE_BENCH_WORKERMAN";
 
-/// Deep enough for any.
-const ANY: usize = usize::MAX;
-
 /// A program on workhive, and the server that its language usually has.
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(crate) language: &'static str,
     pub(crate) speech: Speech,
-    /// Questions in flight on a connection that both can bear.
-    pub(crate) deepest: usize,
     pub(crate) ours: Contestant,
     pub(crate) theirs: Contestant,
 }
@@ -119,15 +114,12 @@ fn python() -> Result<Vec<Pair>, String> {
         Pair {
             language: "python",
             speech: Speech::Http,
-            // A gthread worker forgets requests that have come together with others.
-            deepest: 1,
             ours: ours.clone(),
             theirs: guni,
         },
         Pair {
             language: "python",
             speech: Speech::WebSocket,
-            deepest: ANY,
             ours,
             theirs: sockets,
         },
@@ -171,14 +163,12 @@ fn node() -> Result<Vec<Pair>, String> {
         Pair {
             language: "node",
             speech: Speech::Http,
-            deepest: ANY,
             ours: ours.clone(),
             theirs: http,
         },
         Pair {
             language: "node",
             speech: Speech::WebSocket,
-            deepest: ANY,
             ours,
             theirs: ws,
         },
@@ -233,7 +223,6 @@ fn php() -> Result<Vec<Pair>, String> {
     let pair = |speech| Pair {
         language: "php",
         speech,
-        deepest: ANY,
         ours: program("workhive".to_owned(), ours.clone(), checkout.clone()),
         theirs: program(
             format!("Workerman, PHP {versions}"),

@@ -19,8 +19,8 @@ use crate::ws_load::Kind;
 pub(crate) struct Embed {
     /// Connections.
     pub(crate) connections: usize,
-    /// Questions in flight on each.
-    pub(crate) depth: usize,
+    /// Numbers of questions in flight on each.
+    pub(crate) depths: Vec<usize>,
     /// Rounds of both sides of each pair.
     pub(crate) rounds: usize,
     /// Load before each measured window.
@@ -46,9 +46,8 @@ impl Embed {
         }
         let (found, skipped) = pairs()?;
         println!(
-            "embed: {} connections, {} in flight on each, {} rounds of {:.1} s after {:.1} s of warm-up; {}",
+            "embed: {} connections, {} rounds of {:.1} s after {:.1} s of warm-up; {}",
             self.connections,
-            self.depth,
             self.rounds,
             self.window.as_secs_f64(),
             self.warm_up.as_secs_f64(),
@@ -72,7 +71,9 @@ impl Embed {
         );
         for pair in found {
             if self.only.as_ref().is_none_or(|only| *only == pair.language) {
-                self.measure_pair(&pair, cores)?;
+                for &depth in &self.depths {
+                    self.measure_pair(&pair, depth, cores)?;
+                }
             }
         }
         println!(
@@ -82,8 +83,7 @@ impl Embed {
         Ok(())
     }
 
-    fn measure_pair(&self, pair: &Pair, cores: Cores) -> Result<(), BenchError> {
-        let depth = pair.deepest.min(self.depth);
+    fn measure_pair(&self, pair: &Pair, depth: usize, cores: Cores) -> Result<(), BenchError> {
         let mut rounds = Vec::with_capacity(self.rounds);
         for _ in 0..self.rounds {
             rounds.push(Round {
