@@ -6,10 +6,8 @@ const { Response, Worker, run } = require('workhive');
 const [protocol, address] = process.argv.slice(2);
 const worker = new Worker(`${protocol}://${address}`, { name: 'bench' });
 if (protocol === 'http') {
-  worker.on('request', (connection, request) => {
-    connection.respond(new Response('Hello, World!', { headers: { 'Content-Type': 'text/plain' } }));
-  });
+  worker.on('request', () => new Response('Hello, World!', { headers: { 'Content-Type': 'text/plain' } }));
 } else {
   worker.on('message', (connection, message) => connection.send(message));
 }
-run(worker, { argv: [process.argv[1], 'start'] });
+run(worker, { argv: ['start'] });
