@@ -114,12 +114,14 @@ impl Kept {
         shared.map(|(address, kept)| Ok((address.clone(), kept.socket.try_clone()?)))
     }
 
-    /// The socket kept at `address`, which from now on process `user` uses too.
+    /// The socket kept at `address`, which from now on process `user` uses too. None for one that does already: it wants
+    /// another one.
     pub(crate) fn claim(&mut self, user: usize, address: &str) -> Option<BorrowedFd<'_>> {
         let kept = self.sockets.get_mut(address)?;
-        if !kept.users.contains(&user) {
-            kept.users.push(user);
+        if kept.users.contains(&user) {
+            return None;
         }
+        kept.users.push(user);
         Some(kept.socket.as_fd())
     }
 

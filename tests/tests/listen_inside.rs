@@ -53,6 +53,32 @@ impl Inside {
 }
 
 #[test]
+fn a_process_has_one_listener_at_an_address() {
+    for sharing in ["plain", "reuse_port", "shared"] {
+        let inside = inside(1, sharing, &[]);
+        let refused = inside.order(0, "listen");
+        for words in [
+            "EADDRINUSE",
+            &inside.http.to_string(),
+            "this process itself",
+            "unlisten",
+        ] {
+            assert!(refused.contains(words), "{sharing}: {refused}");
+        }
+        // The one that it has still answers.
+        assert_eq!(inside.spread(2).len(), 1);
+        // After it is closed, another one can be opened.
+        assert!(
+            !inside
+                .order(0, "unlisten")
+                .contains(&inside.http.to_string())
+        );
+        assert!(inside.order(0, "listen").contains(&inside.http.to_string()));
+        assert_eq!(inside.spread(2).len(), 1);
+    }
+}
+
+#[test]
 fn a_plain_listener_is_the_first_process_own_and_the_others_learn_whose_it_is() {
     let inside = inside(3, "plain", &["--tolerant"]);
     let mut holder = None;

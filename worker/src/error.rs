@@ -187,6 +187,9 @@ impl fmt::Display for ListenError {
                     None => f.write_str("a process that could not be identified")?,
                 }
                 match holder {
+                    Some(Holder::Here { .. }) => f.write_str(
+                        "; a process has one listener at an address: unlisten that one first, or choose another address",
+                    ),
                     Some(Holder::Sibling { .. }) if !reuse_port => f.write_str(
                         "; either let every process have a socket of its own with .reuse_port(true), \
                          or let all share one with .shared(true)",

@@ -12,6 +12,11 @@ use crate::Address;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
+    /// This very process.
+    Here {
+        /// Its process id.
+        pid: u32,
+    },
     /// A process of this hive.
     Sibling {
         /// Its group.
@@ -34,7 +39,7 @@ impl Holder {
     /// The process id.
     pub fn pid(&self) -> u32 {
         match self {
-            Self::Sibling { pid, .. } | Self::Other { pid, .. } => *pid,
+            Self::Here { pid } | Self::Sibling { pid, .. } | Self::Other { pid, .. } => *pid,
         }
     }
 }
@@ -42,6 +47,7 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Here { pid } => write!(f, "this process itself ({pid})"),
             Self::Sibling { group, slot, pid } => {
                 write!(f, "process {pid} of this hive (group {group}, slot {slot})")
             }

@@ -405,6 +405,17 @@ pub(crate) fn open<P: Protocol, S: 'static, D: 'static>(
     let address = listener.parse_address()?;
     let sharing = listener.sharing;
     let backlog = listener.backlog;
+    // Of several at port 0 each gets a port of its own.
+    let any = matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
+    if !any
+        && with(|core| core.listening.find(&address))
+            .flatten()
+            .is_some()
+    {
+        let pid = std::process::id();
+        let reuse_port = sharing == Sharing::ReusePort;
+        return Err(in_use(&address, Some(Holder::Here { pid }), reuse_port));
+    }
     let (socket, is_new) = match sharing {
         Sharing::Plain | Sharing::ReusePort => {
             kept_or_bound(&address, backlog, sharing == Sharing::ReusePort)?
