@@ -116,6 +116,25 @@ impl Master {
                         .release(id, &address, |other| processes.contains_key(&other));
                 }
             }
+            // It has a listener there that lives: a second one would take half of its connections from it.
+            ToMaster::RequestShared {
+                id: request,
+                ref address,
+                ..
+            } if process.listening.contains_key(address) => {
+                self.answer_request(id, request, refused(&in_use()));
+            }
+            ToMaster::RequestKept {
+                id: request,
+                ref address,
+            } if process.listening.contains_key(address) => {
+                // Where the kernel refuses it, it says more than we could.
+                let answer = match process.listening.get(address) {
+                    Some(opened) if opened.reuse_port => refused(&in_use()),
+                    _ => (ListenOutcome::NotKept, None),
+                };
+                self.answer_request(id, request, answer);
+            }
             // Nobody is left to take the answer.
             ToMaster::RequestShared { .. } | ToMaster::RequestKept { .. }
                 if process.phase == Phase::Ended => {}
@@ -397,6 +416,10 @@ impl Master {
         };
         self.send(id, answer, socket);
     }
+}
+
+fn in_use() -> io::Error {
+    io::Error::from_raw_os_error(libc::EADDRINUSE)
 }
 
 fn refused(error: &io::Error) -> (ListenOutcome, Option<OwnedFd>) {
