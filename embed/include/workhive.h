@@ -1079,7 +1079,7 @@ wh_result wh_request_headers(const struct wh_request *request, struct wh_bytes *
 // Answers the request of a connection that waits for its answer. Every request gets one.
 // `status`: 100 to 599. `headers`: lines "Name: value", each ended by LF or CRLF; Content-Length, Date and Connection are
 // written by the library. Whoever makes lines of foreign text must refuse CR, LF and NUL in it.
-// Errors: WH_ERR_PROTOCOL if no request waits, or for headers that cannot be; WH_ERR_GONE.
+// Errors: WH_ERR_PROTOCOL if no request waits, or for a status or headers that cannot be; WH_ERR_UTF8; WH_ERR_GONE.
 // Thread: the loop's. Ownership: headers and body are copied.
 wh_result wh_conn_respond(wh_conn conn,
                           uint16_t status,

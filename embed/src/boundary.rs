@@ -79,7 +79,8 @@ pub(crate) fn beginning(body: impl FnOnce() -> Outcome) -> wh_result {
 /// For functions that may be called inside a protocol's own callbacks.
 pub(crate) fn in_codec(body: impl FnOnce() -> Outcome) -> wh_result {
     told(catch_unwind(AssertUnwindSafe(|| {
-        if OWNER.load(Ordering::Acquire) != mark() {
+        let owner = OWNER.load(Ordering::Acquire);
+        if owner != 0 && owner != mark() {
             return Err(wrong_thread());
         }
         body()

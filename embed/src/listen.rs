@@ -10,7 +10,7 @@ use workhive::Process;
 
 use crate::boundary;
 use crate::bytes;
-use crate::codes::{WH_ERR_ADDRESS, WH_ERR_OPTION, wh_result};
+use crate::codes::{WH_ERR_ADDRESS, WH_ERR_OPTION, WH_ERR_STATE, wh_result};
 use crate::error::{Failure, Outcome};
 use crate::worker::{self, wh_worker};
 
@@ -35,6 +35,13 @@ pub extern "C" fn wh_listen(worker: wh_worker) -> wh_result {
             return Err(Failure::known(
                 WH_ERR_OPTION,
                 "a listener inside of a process has no on_worker_* and on_uid_* functions",
+            ));
+        }
+        // A worker's group has a process at least: its own.
+        if Process::here(|process| process.count()) == 0 {
+            return Err(Failure::known(
+                WH_ERR_STATE,
+                "no loop runs in this process, or on this thread: call wh_listen in on_worker_start, or later",
             ));
         }
         sketch.listen()?;
