@@ -31,6 +31,7 @@ pub struct Setup {
     directory: TempDir,
     user: Option<User>,
     handed: Vec<OwnedFd>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -51,6 +52,7 @@ impl Setup {
             directory: tempfile::tempdir().expect("a temporary directory"),
             user: None,
             handed: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -98,6 +100,13 @@ impl Setup {
         self
     }
 
+    /// A variable of the environment, for the program with all its verbs.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// A start is handed these descriptors, as 3, 4 and so on.
     pub fn hand<D: Into<OwnedFd>>(mut self, descriptors: impl IntoIterator<Item = D>) -> Self {
         self.handed.extend(descriptors.into_iter().map(Into::into));
@@ -127,6 +136,7 @@ impl Setup {
             .env(VARIABLE, &self.variable)
             // A panic is one line in the log then.
             .env("RUST_BACKTRACE", "0")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
         crate::sys::default_dispositions(&mut command);
