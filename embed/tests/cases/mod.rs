@@ -1,0 +1,200 @@
+//! What is tested in every language, against the case server that each of them writes (`embed/cases/README.md`).
+
+pub mod conn;
+pub mod echo;
+pub mod http;
+pub mod inner;
+pub mod language;
+pub mod list;
+pub mod process;
+pub mod push;
+pub mod supervise;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+
+use workhive_tests::http::HttpClient;
+use workhive_tests::text::TextClient;
+use workhive_tests::ws::{RawWs, WsClient};
+use workhive_tests::{Hive, Port, Setup, tools};
+
+use language::Language;
+
+/// A test for every case, in a language.
+macro_rules! case_tests {
+    ($language:expr) => {
+        $crate::cases::case_tests! { $language =>
+            echo::echo_text, echo::echo_frame, echo::echo_tcp, echo::echo_http, echo::echo_websocket,
+            echo::echo_netstring, echo::own_protocol_refuses, echo::binary, echo::sixteen_mib,
+            echo::utf8_whole, echo::utf8_refused_in, echo::utf8_refused_out,
+            conn::about, conn::data, conn::timers, conn::timer_fails, conn::close, conn::close_codes,
+            conn::destroy, conn::kept_handle, conn::pause, conn::backpressure, conn::callback_fails,
+            http::handshake, http::http_request, http::http_response, http::http_stream,
+            http::http_after, http::http_injection,
+            push::push, push::rooms, push::broadcast, push::presence, push::outcomes, push::kick,
+            push::publish,
+            inner::inner_plain, inner::inner_reuse_port, inner::inner_shared,
+            supervise::reload, supervise::kill, supervise::stop_one, supervise::stop,
+            supervise::start_fails,
+            process::statistics, process::log_lines, process::log_function, process::own_signal,
+            process::own_signals, process::own_child, process::async_handler, process::async_fails,
+            process::async_beside,
+        }
+    };
+    ($language:expr => $($module:ident::$id:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $id() {
+                cases::run($language, stringify!($id), cases::$module::$id);
+            }
+        )+
+
+        #[test]
+        fn every_case_of_the_list_is_a_test_here() {
+            let listed = cases::list::read();
+            let ids: Vec<&str> = listed.iter().map(|case| case.id.as_str()).collect();
+            assert_eq!(ids, [$(stringify!($id)),+]);
+        }
+    };
+}
+pub(crate) use case_tests;
+
+/// Runs a case in a language, unless the list says why not, or the machine lacks the language.
+pub fn run(language: &str, id: &str, test: fn(&'static Language)) {
+    let cases = list::read();
+    let case = cases.iter().find(|case| case.id == id);
+    let case = case.unwrap_or_else(|| panic!("{id} is not in cases.toml"));
+    let known = Language::named(language);
+    if let Some(reason) = case.reason_against(language) {
+        tools::skip(&format!("not in {language}: {} ({reason})", case.sentence));
+    } else if known.command().is_some() {
+        test(known);
+    }
+}
+
+/// A case server that is to be started: with the groups whose names are given.
+pub struct Plan {
+    setup: Setup,
+    ports: BTreeMap<&'static str, Port>,
+}
+
+/// A case server that runs.
+pub struct Server {
+    hive: Hive,
+    ports: BTreeMap<&'static str, Port>,
+}
+
+impl Plan {
+    /// A server in this language; each name is that of a variable: `text`, `push_text`.
+    pub fn new(language: &'static Language, names: &[&'static str]) -> Self {
+        let command = language.command().expect("a language that is there");
+        let (program, words) = command.split_first().expect("a program");
+        let mut setup = Setup::new(program).words(words.iter().cloned());
+        for (name, value) in language.environment() {
+            setup = setup.env(name, value);
+        }
+        let ports: BTreeMap<_, _> = names.iter().map(|name| (*name, Port::reserve())).collect();
+        for (name, port) in &ports {
+            let variable = format!("WORKHIVE_CASE_{}", name.to_uppercase());
+            setup = setup.env(variable, port.to_string());
+        }
+        Self { setup, ports }
+    }
+
+    /// So many processes in every group.
+    pub fn count(self, count: usize) -> Self {
+        self.options(&["--count", &count.to_string()])
+    }
+
+    /// Options for its start.
+    pub fn options(mut self, options: &[&str]) -> Self {
+        self.setup = self.setup.options(options.iter().copied());
+        self
+    }
+
+    /// One more variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.setup = self.setup.env(name, value);
+        self
+    }
+
+    /// Starts it, and waits until it is ready.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        Server {
+            hive: self.setup.start(),
+            ports: self.ports,
+        }
+    }
+
+    /// How it would be started.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+}
+
+/// A case server with these groups, one process each.
+#[track_caller]
+pub fn server(language: &'static Language, names: &[&'static str]) -> Server {
+    Plan::new(language, names).start()
+}
+
+impl Server {
+    /// Where a group listens.
+    pub fn addr(&self, name: &str) -> SocketAddr {
+        self.ports[name].addr()
+    }
+
+    /// A connection to a group that speaks lines.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> TextClient {
+        TextClient::connect(self.addr(name))
+    }
+
+    /// A connection to a group that speaks WebSocket.
+    #[track_caller]
+    pub fn ws(&self, name: &str) -> WsClient {
+        WsClient::connect(self.addr(name))
+    }
+
+    /// The same, by a client that sends whatever it is told to.
+    #[track_caller]
+    pub fn raw_ws(&self, name: &str) -> RawWs {
+        RawWs::connect(self.addr(name))
+    }
+
+    /// A connection to the group `http`.
+    #[track_caller]
+    pub fn http(&self) -> HttpClient {
+        HttpClient::connect(self.addr("http"))
+    }
+}
+
+impl Deref for Server {
+    type Target = Hive;
+
+    fn deref(&self) -> &Hive {
+        &self.hive
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Hive {
+        &mut self.hive
+    }
+}
+
+/// Sends a text message over a WebSocket, and receives one.
+#[track_caller]
+pub fn ask(client: &mut WsClient, order: &str) -> String {
+    client.send(order);
+    client.text()
+}
+
+/// What comes first of an answer `SLOT PID`, and what comes second.
+#[track_caller]
+pub fn who(answer: &str) -> (usize, u32) {
+    let (slot, pid) = answer.split_once(' ').expect("two numbers");
+    (slot.parse().expect("a slot"), pid.parse().expect("a pid"))
+}

@@ -1,0 +1,5 @@
+//! Every case of the list, in Node.
+
+mod cases;
+
+cases::case_tests!("Node");

@@ -1,0 +1,5 @@
+//! Every case of the list, in Python.
+
+mod cases;
+
+cases::case_tests!("Python");
