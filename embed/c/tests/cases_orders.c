@@ -66,7 +66,7 @@ static unsigned long next_number(char **rest)
 
 static int32_t deeper(void)
 {
-    return fail("told to fail\nin deeper\nin deep");
+    return fail("in deep\nin deeper\ntold to fail");
 }
 
 int32_t deep(void)
