@@ -68,5 +68,13 @@ void every_call_about_names(wh_result expected);
 /* abi_inside.c: in a running worker. */
 void define_inside(void);
 void inside(void);
+/* The connection that was last heard of; a turn of the loop; turns until a counter says so. */
+extern wh_conn last;
+void turn(void);
+bool until(const int *counter, int goal);
+/* abi_later.c */
+void timers(void);
+void mailboxes(void);
+void blocking(void);
 
 #endif

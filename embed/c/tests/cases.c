@@ -137,11 +137,11 @@ static int32_t on_buffer_drain(void *user, wh_conn conn)
 /* A worker at an address, with what all of them have. */
 static wh_worker worker_at(const char *scheme, const char *address)
 {
-    char whole[256];
+    char whole[256] = "";
     int len = address ? snprintf(whole, sizeof whole, "%s://%s", scheme, address) : 0;
     wh_worker worker;
     must(wh_worker_new(whole, (size_t)len, &worker), "wh_worker_new");
-    if (address)
+    if (address && strcmp(scheme, "tcp"))
         must(wh_worker_set_int(worker, WH_MAX_MESSAGE, MAX_MESSAGE), "WH_MAX_MESSAGE");
     must(wh_on_close(worker, on_close, NULL, NULL), "wh_on_close");
     must(wh_on_error(worker, on_error, NULL, NULL), "wh_on_error");
