@@ -8,7 +8,7 @@ use workhive_tests::text::TextClient;
 use super::language::Language;
 use super::{Server, ask, server};
 
-pub fn about(language: &'static Language) {
+pub(crate) fn about(language: &'static Language) {
     let server = server(language, &["text", "websocket"]);
     let mut client = server.text("text");
     let local = client.socket().local_addr().expect("an address");
@@ -22,7 +22,7 @@ pub fn about(language: &'static Language) {
     );
 }
 
-pub fn data(language: &'static Language) {
+pub(crate) fn data(language: &'static Language) {
     let server = server(language, &["text"]);
     let (mut ann, mut bob) = (server.text("text"), server.text("text"));
     assert_eq!(ann.ask("!get"), "none");
@@ -37,7 +37,7 @@ pub fn data(language: &'static Language) {
     assert_eq!(server.text("text").ask("!get"), "none");
 }
 
-pub fn timers(language: &'static Language) {
+pub(crate) fn timers(language: &'static Language) {
     let server = server(language, &["text"]);
     let mut client = server.text("text");
     assert_eq!(client.ask("!after 5 some words"), "some words");
@@ -58,7 +58,7 @@ pub fn timers(language: &'static Language) {
     assert_eq!(client.ask("!after 50 still here"), "still here");
 }
 
-pub fn timer_fails(language: &'static Language) {
+pub(crate) fn timer_fails(language: &'static Language) {
     let mut server = server(language, &["text"]);
     server.expect("ERROR");
     let workers = server.workers();
@@ -68,7 +68,7 @@ pub fn timer_fails(language: &'static Language) {
     assert_eq!(server.workers(), workers);
 }
 
-pub fn close(language: &'static Language) {
+pub(crate) fn close(language: &'static Language) {
     let server = server(language, &["text", "websocket"]);
     let mut client = server.text("text");
     client.write(b"one\ntwo\n!close\nthree\n");
@@ -80,7 +80,7 @@ pub fn close(language: &'static Language) {
     assert_eq!(client.close_code(), 1000);
 }
 
-pub fn close_codes(language: &'static Language) {
+pub(crate) fn close_codes(language: &'static Language) {
     let server = server(language, &["websocket"]);
     let mut client = server.ws("websocket");
     client.send("!close 4001 enough of it");
@@ -106,7 +106,7 @@ pub fn close_codes(language: &'static Language) {
     server.wait_for_line_after(mark, "on_close 0");
 }
 
-pub fn destroy(language: &'static Language) {
+pub(crate) fn destroy(language: &'static Language) {
     let server = server(language, &["text", "websocket"]);
     let mut raw = server.raw_ws("websocket");
     raw.send(true, 1, b"!destroy");
@@ -122,7 +122,7 @@ pub fn destroy(language: &'static Language) {
     assert_eq!(client.until_gone(), b"");
 }
 
-pub fn kept_handle(language: &'static Language) {
+pub(crate) fn kept_handle(language: &'static Language) {
     let server = server(language, &["text"]);
     let (mut ann, mut bob) = (server.text("text"), server.text("text"));
     assert_eq!(ann.ask("!keep"), "kept");
@@ -143,7 +143,7 @@ pub fn kept_handle(language: &'static Language) {
     }
 }
 
-pub fn pause(language: &'static Language) {
+pub(crate) fn pause(language: &'static Language) {
     let server = server(language, &["text"]);
     let mut client = server.text("text");
     assert_eq!(client.ask("!pause 100"), "paused");
@@ -169,7 +169,7 @@ fn floods(server: &Server) -> (Vec<usize>, bool) {
     (taken, full)
 }
 
-pub fn backpressure(language: &'static Language) {
+pub(crate) fn backpressure(language: &'static Language) {
     const SIZE: usize = 64 * 1024;
     const FLOODS: usize = 20;
     let server = server(language, &["text"]);
@@ -209,7 +209,7 @@ pub fn backpressure(language: &'static Language) {
     });
 }
 
-pub fn callback_fails(language: &'static Language) {
+pub(crate) fn callback_fails(language: &'static Language) {
     let mut server = server(language, &["text", "http", "websocket"]);
     server.expect("ERROR");
     let workers = server.workers();

@@ -9,7 +9,7 @@ use super::{ask, server};
 const SIXTEEN_MIB: usize = 16 * 1024 * 1024;
 
 /// A frame: its length, that of the length included, and what it carries.
-pub fn frame(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len() + 4).expect("a short payload");
     [&len.to_be_bytes(), payload].concat()
 }
@@ -33,7 +33,7 @@ fn all_bytes(without: &[u8]) -> Vec<u8> {
     (0..=255).filter(|byte| !without.contains(byte)).collect()
 }
 
-pub fn echo_text(language: &'static Language) {
+pub(crate) fn echo_text(language: &'static Language) {
     let server = server(language, &["text"]);
     let mut client = server.text("text");
     assert_eq!(client.ask("hello"), "hello");
@@ -48,7 +48,7 @@ pub fn echo_text(language: &'static Language) {
     );
 }
 
-pub fn echo_frame(language: &'static Language) {
+pub(crate) fn echo_frame(language: &'static Language) {
     let server = server(language, &["frame"]);
     let mut client = server.text("frame");
     for payload in [&b"hello"[..], b"", b"\n\0\n"] {
@@ -61,7 +61,7 @@ pub fn echo_frame(language: &'static Language) {
     assert_eq!(receive_frame(&mut client), b"second");
 }
 
-pub fn echo_tcp(language: &'static Language) {
+pub(crate) fn echo_tcp(language: &'static Language) {
     let server = server(language, &["tcp"]);
     let mut client = server.text("tcp");
     for piece in [&b"hello"[..], b"\r\n", b"a longer piece of it"] {
@@ -71,7 +71,7 @@ pub fn echo_tcp(language: &'static Language) {
     assert_eq!(client.rest().expect("an end, not a reset"), b"");
 }
 
-pub fn echo_http(language: &'static Language) {
+pub(crate) fn echo_http(language: &'static Language) {
     let server = server(language, &["http"]);
     let mut client = server.http();
     for body in [&b"hello"[..], b"", b"once more"] {
@@ -83,7 +83,7 @@ pub fn echo_http(language: &'static Language) {
     assert_eq!(client.get("/no/such/page").status, 404);
 }
 
-pub fn echo_websocket(language: &'static Language) {
+pub(crate) fn echo_websocket(language: &'static Language) {
     let server = server(language, &["websocket"]);
     let mut client = server.ws("websocket");
     for message in [
@@ -110,7 +110,7 @@ pub fn echo_websocket(language: &'static Language) {
     client.close();
 }
 
-pub fn echo_netstring(language: &'static Language) {
+pub(crate) fn echo_netstring(language: &'static Language) {
     let server = server(language, &["netstring"]);
     let mut client = server.text("netstring");
     for package in [&b"5:hello,"[..], b"0:,", b"12:with, commas,"] {
@@ -123,7 +123,7 @@ pub fn echo_netstring(language: &'static Language) {
     assert_eq!(client.bytes(20), b"10:0123456789,3:two,");
 }
 
-pub fn own_protocol_refuses(language: &'static Language) {
+pub(crate) fn own_protocol_refuses(language: &'static Language) {
     let mut server = server(language, &["netstring"]);
     server.expect("netstring");
     let mut neighbour = server.text("netstring");
@@ -141,7 +141,7 @@ pub fn own_protocol_refuses(language: &'static Language) {
     exchange(&mut neighbour, b"5:hello,");
 }
 
-pub fn binary(language: &'static Language) {
+pub(crate) fn binary(language: &'static Language) {
     let names = ["text", "frame", "tcp", "http", "websocket", "netstring"];
     let server = server(language, &names);
     let all = all_bytes(b"");
@@ -161,7 +161,7 @@ pub fn binary(language: &'static Language) {
     assert_eq!(ask(&mut ws, zero), zero);
 }
 
-pub fn sixteen_mib(language: &'static Language) {
+pub(crate) fn sixteen_mib(language: &'static Language) {
     let server = server(language, &["frame", "http", "websocket"]);
     let body: Vec<u8> = (0..=250).cycle().take(SIXTEEN_MIB).collect();
     let mut client = server.text("frame");
@@ -182,7 +182,7 @@ pub fn sixteen_mib(language: &'static Language) {
     );
 }
 
-pub fn utf8_whole(language: &'static Language) {
+pub(crate) fn utf8_whole(language: &'static Language) {
     let server = server(language, &["text", "http", "websocket"]);
     let words = "grüße, 世界: 😀𝄞";
     assert_eq!(ask(&mut server.ws("websocket"), words), words);
@@ -203,7 +203,7 @@ pub fn utf8_whole(language: &'static Language) {
     assert_eq!(server.http().post("/", words.as_bytes()).text(), words);
 }
 
-pub fn utf8_refused_in(language: &'static Language) {
+pub(crate) fn utf8_refused_in(language: &'static Language) {
     let mut server = server(language, &["websocket"]);
     server.expect("websocket");
     let mut neighbour = server.ws("websocket");
@@ -215,7 +215,7 @@ pub fn utf8_refused_in(language: &'static Language) {
     assert_eq!(ask(&mut neighbour, "still here"), "still here");
 }
 
-pub fn utf8_refused_out(language: &'static Language) {
+pub(crate) fn utf8_refused_out(language: &'static Language) {
     let server = server(language, &["websocket"]);
     let mut client = server.ws("websocket");
     assert_eq!(ask(&mut client, "!invalid"), "refused");

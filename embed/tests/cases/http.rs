@@ -5,7 +5,7 @@ use workhive_tests::http::HttpClient;
 use super::language::Language;
 use super::{ask, server};
 
-pub fn handshake(language: &'static Language) {
+pub(crate) fn handshake(language: &'static Language) {
     const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let server = server(language, &["websocket"]);
@@ -25,7 +25,7 @@ pub fn handshake(language: &'static Language) {
     assert_eq!(ask(&mut server.ws("websocket"), "hello"), "hello");
 }
 
-pub fn http_request(language: &'static Language) {
+pub(crate) fn http_request(language: &'static Language) {
     let server = server(language, &["http"]);
     let mut client = server.http();
     let answer = client.ask("GET", "/read?a=1&b=%20x&a=2", "x-CASE: some value\r\n", "");
@@ -48,7 +48,7 @@ pub fn http_request(language: &'static Language) {
     assert!(client.is_at_end());
 }
 
-pub fn http_response(language: &'static Language) {
+pub(crate) fn http_response(language: &'static Language) {
     let server = server(language, &["http"]);
     let mut client = server.http();
     for status in [200, 201, 404, 418, 503] {
@@ -63,7 +63,7 @@ pub fn http_response(language: &'static Language) {
     assert_eq!(client.get("/").text(), "Hello, World!");
 }
 
-pub fn http_stream(language: &'static Language) {
+pub(crate) fn http_stream(language: &'static Language) {
     let server = server(language, &["http"]);
     let mut client = server.http();
     for _ in 0..2 {
@@ -80,7 +80,7 @@ pub fn http_stream(language: &'static Language) {
     assert_eq!(client.get("/stream").text(), "one two three");
 }
 
-pub fn http_after(language: &'static Language) {
+pub(crate) fn http_after(language: &'static Language) {
     let server = server(language, &["http"]);
     let mut client = server.http();
     // In one go: the answers keep the order of the requests.
@@ -93,7 +93,7 @@ pub fn http_after(language: &'static Language) {
     assert_eq!(client.response().text(), "Hello, World!");
 }
 
-pub fn http_injection(language: &'static Language) {
+pub(crate) fn http_injection(language: &'static Language) {
     let mut server = server(language, &["http"]);
     server.expect("ERROR");
     for value in [

@@ -28,7 +28,7 @@ fn met(server: &Server, processes: usize) -> BTreeSet<usize> {
     met
 }
 
-pub fn inner_plain(language: &'static Language) {
+pub(crate) fn inner_plain(language: &'static Language) {
     let mut server = plan(language, "plain").start();
     server.expect("EADDRINUSE");
     let holder = *met(&server, 1).first().expect("a process that listens");
@@ -61,12 +61,12 @@ pub fn inner_plain(language: &'static Language) {
     }
 }
 
-pub fn inner_reuse_port(language: &'static Language) {
+pub(crate) fn inner_reuse_port(language: &'static Language) {
     let server = plan(language, "reuse_port").start();
     assert_eq!(met(&server, COUNT).len(), COUNT);
 }
 
-pub fn inner_shared(language: &'static Language) {
+pub(crate) fn inner_shared(language: &'static Language) {
     let server = plan(language, "shared").start();
     assert_eq!(met(&server, COUNT).len(), COUNT);
 }

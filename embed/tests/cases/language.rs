@@ -10,7 +10,7 @@ use workhive_tests::tools;
 use super::list::folder;
 
 /// A language.
-pub struct Language {
+pub(crate) struct Language {
     name: &'static str,
     prepare: fn() -> Option<Vec<String>>,
     command: OnceLock<Option<Vec<String>>>,
@@ -38,18 +38,18 @@ impl Language {
     ///
     /// # Panics
     /// If there is none.
-    pub fn named(name: &str) -> &'static Self {
+    pub(crate) fn named(name: &str) -> &'static Self {
         let found = ALL.iter().find(|language| language.name == name);
         found.unwrap_or_else(|| panic!("there is no language {name}"))
     }
 
     /// The command that starts the case server; `None` if this machine lacks the language.
-    pub fn command(&self) -> Option<&[String]> {
+    pub(crate) fn command(&self) -> Option<&[String]> {
         self.command.get_or_init(self.prepare).as_deref()
     }
 
     /// What its environment has beyond the usual.
-    pub fn environment(&self) -> Vec<(String, String)> {
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let mut found = vec![("WORKHIVE_LIBRARY".to_owned(), text(&library()))];
         if self.name == "Python" {
             found.push(("PYTHONPATH".to_owned(), text(&folder().join("python/src"))));
@@ -59,7 +59,7 @@ impl Language {
 }
 
 /// The shared library that cargo has built for this test, or that the environment names.
-pub fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     if let Some(path) = std::env::var_os("WORKHIVE_LIBRARY") {
         return path.into();
     }
@@ -73,7 +73,7 @@ pub fn library() -> PathBuf {
 }
 
 /// A folder in which the library has the names by which compiler and loader look for it.
-pub fn linked_library(target: &Path) -> PathBuf {
+pub(crate) fn linked_library(target: &Path) -> PathBuf {
     let target = target.join("lib");
     std::fs::create_dir_all(&target).expect("a folder");
     for name in ["libworkhive.so", "libworkhive.so.1"] {
@@ -89,7 +89,13 @@ pub fn linked_library(target: &Path) -> PathBuf {
 ///
 /// # Panics
 /// With what the compiler says, if that is anything.
-pub fn compile(cc: &Path, sources: &[PathBuf], options: &[&str], lib: &Path, program: &Path) {
+pub(crate) fn compile(
+    cc: &Path,
+    sources: &[PathBuf],
+    options: &[&str],
+    lib: &Path,
+    program: &Path,
+) {
     let output = Command::new(cc)
         .args([
             "-std=c11",
@@ -117,7 +123,7 @@ pub fn compile(cc: &Path, sources: &[PathBuf], options: &[&str], lib: &Path, pro
 }
 
 /// A folder for what is built for tests, and a lock: one builds at a time.
-pub fn build_folder(name: &str) -> (PathBuf, File) {
+pub(crate) fn build_folder(name: &str) -> (PathBuf, File) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&path).expect("a folder");
     let lock = File::create(path.join(".lock")).expect("a file");

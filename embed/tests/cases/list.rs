@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 /// A case, and what each language has of it: `yes`, or `no: ` and why.
 #[derive(Debug, Deserialize)]
-pub struct Case {
+pub(crate) struct Case {
     /// The name of its test.
-    pub id: String,
+    pub(crate) id: String,
     /// What is so in every language.
-    pub sentence: String,
+    pub(crate) sentence: String,
     #[serde(flatten)]
     words: BTreeMap<String, String>,
 }
@@ -23,12 +23,12 @@ struct List {
 }
 
 /// The folder `embed` of this checkout.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
 /// All cases, in their order.
-pub fn read() -> Vec<Case> {
+pub(crate) fn read() -> Vec<Case> {
     let path = folder().join("cases/cases.toml");
     let text = std::fs::read_to_string(&path).expect("a list of cases");
     let list: List =
@@ -41,7 +41,7 @@ impl Case {
     ///
     /// # Panics
     /// If the list says neither yes nor why not.
-    pub fn reason_against(&self, language: &str) -> Option<&str> {
+    pub(crate) fn reason_against(&self, language: &str) -> Option<&str> {
         let word = self.words.get(&language.to_lowercase());
         let word = word.unwrap_or_else(|| panic!("{} says nothing of {language}", self.id));
         if word == "yes" {

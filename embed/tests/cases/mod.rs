@@ -1,14 +1,14 @@
 //! What is tested in every language, against the case server that each of them writes (`embed/cases/README.md`).
 
-pub mod conn;
-pub mod echo;
-pub mod http;
-pub mod inner;
-pub mod language;
-pub mod list;
-pub mod process;
-pub mod push;
-pub mod supervise;
+pub(crate) mod conn;
+pub(crate) mod echo;
+pub(crate) mod http;
+pub(crate) mod inner;
+pub(crate) mod language;
+pub(crate) mod list;
+pub(crate) mod process;
+pub(crate) mod push;
+pub(crate) mod supervise;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,7 +61,7 @@ macro_rules! case_tests {
 pub(crate) use case_tests;
 
 /// Runs a case in a language, unless the list says why not, or the machine lacks the language.
-pub fn run(language: &str, id: &str, test: fn(&'static Language)) {
+pub(crate) fn run(language: &str, id: &str, test: fn(&'static Language)) {
     let cases = list::read();
     let case = cases.iter().find(|case| case.id == id);
     let case = case.unwrap_or_else(|| panic!("{id} is not in cases.toml"));
@@ -74,20 +74,20 @@ pub fn run(language: &str, id: &str, test: fn(&'static Language)) {
 }
 
 /// A case server that is to be started: with the groups whose names are given.
-pub struct Plan {
+pub(crate) struct Plan {
     setup: Setup,
     ports: BTreeMap<&'static str, Port>,
 }
 
 /// A case server that runs.
-pub struct Server {
+pub(crate) struct Server {
     hive: Hive,
     ports: BTreeMap<&'static str, Port>,
 }
 
 impl Plan {
     /// A server in this language; each name is that of a variable: `text`, `push_text`.
-    pub fn new(language: &'static Language, names: &[&'static str]) -> Self {
+    pub(crate) fn new(language: &'static Language, names: &[&'static str]) -> Self {
         let command = language.command().expect("a language that is there");
         let (program, words) = command.split_first().expect("a program");
         let mut setup = Setup::new(program).words(words.iter().cloned());
@@ -103,25 +103,25 @@ impl Plan {
     }
 
     /// So many processes in every group.
-    pub fn count(self, count: usize) -> Self {
+    pub(crate) fn count(self, count: usize) -> Self {
         self.options(&["--count", &count.to_string()])
     }
 
     /// Options for its start.
-    pub fn options(mut self, options: &[&str]) -> Self {
+    pub(crate) fn options(mut self, options: &[&str]) -> Self {
         self.setup = self.setup.options(options.iter().copied());
         self
     }
 
     /// One more variable of its environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.setup = self.setup.env(name, value);
         self
     }
 
     /// Starts it, and waits until it is ready.
     #[track_caller]
-    pub fn start(self) -> Server {
+    pub(crate) fn start(self) -> Server {
         Server {
             hive: self.setup.start(),
             ports: self.ports,
@@ -129,44 +129,44 @@ impl Plan {
     }
 
     /// How it would be started.
-    pub fn setup(&self) -> &Setup {
+    pub(crate) fn setup(&self) -> &Setup {
         &self.setup
     }
 }
 
 /// A case server with these groups, one process each.
 #[track_caller]
-pub fn server(language: &'static Language, names: &[&'static str]) -> Server {
+pub(crate) fn server(language: &'static Language, names: &[&'static str]) -> Server {
     Plan::new(language, names).start()
 }
 
 impl Server {
     /// Where a group listens.
-    pub fn addr(&self, name: &str) -> SocketAddr {
+    pub(crate) fn addr(&self, name: &str) -> SocketAddr {
         self.ports[name].addr()
     }
 
     /// A connection to a group that speaks lines.
     #[track_caller]
-    pub fn text(&self, name: &str) -> TextClient {
+    pub(crate) fn text(&self, name: &str) -> TextClient {
         TextClient::connect(self.addr(name))
     }
 
     /// A connection to a group that speaks WebSocket.
     #[track_caller]
-    pub fn ws(&self, name: &str) -> WsClient {
+    pub(crate) fn ws(&self, name: &str) -> WsClient {
         WsClient::connect(self.addr(name))
     }
 
     /// The same, by a client that sends whatever it is told to.
     #[track_caller]
-    pub fn raw_ws(&self, name: &str) -> RawWs {
+    pub(crate) fn raw_ws(&self, name: &str) -> RawWs {
         RawWs::connect(self.addr(name))
     }
 
     /// A connection to the group `http`.
     #[track_caller]
-    pub fn http(&self) -> HttpClient {
+    pub(crate) fn http(&self) -> HttpClient {
         HttpClient::connect(self.addr("http"))
     }
 }
@@ -187,14 +187,14 @@ impl DerefMut for Server {
 
 /// Sends a text message over a WebSocket, and receives one.
 #[track_caller]
-pub fn ask(client: &mut WsClient, order: &str) -> String {
+pub(crate) fn ask(client: &mut WsClient, order: &str) -> String {
     client.send(order);
     client.text()
 }
 
 /// What comes first of an answer `SLOT PID`, and what comes second.
 #[track_caller]
-pub fn who(answer: &str) -> (usize, u32) {
+pub(crate) fn who(answer: &str) -> (usize, u32) {
     let (slot, pid) = answer.split_once(' ').expect("two numbers");
     (slot.parse().expect("a slot"), pid.parse().expect("a pid"))
 }

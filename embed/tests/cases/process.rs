@@ -6,7 +6,7 @@ use workhive_tests::{eventually, proc};
 use super::language::Language;
 use super::{Plan, ask, server, who};
 
-pub fn statistics(language: &'static Language) {
+pub(crate) fn statistics(language: &'static Language) {
     let server = server(language, &["text"]);
     let mut clients: Vec<_> = (0..3).map(|_| server.text("text")).collect();
     for client in &mut clients {
@@ -36,7 +36,7 @@ pub fn statistics(language: &'static Language) {
     assert!(listed.stdout.contains(&address.to_string()), "{listed:?}");
 }
 
-pub fn log_lines(language: &'static Language) {
+pub(crate) fn log_lines(language: &'static Language) {
     let server = Plan::new(language, &["text"]).count(2).start();
     for (slot, pid) in server.slots().into_iter().enumerate() {
         let place = format!("text[{slot}] {pid} ");
@@ -50,7 +50,7 @@ pub fn log_lines(language: &'static Language) {
     }
 }
 
-pub fn log_function(language: &'static Language) {
+pub(crate) fn log_function(language: &'static Language) {
     let plan = Plan::new(language, &["text"]).env("WORKHIVE_CASE_LOG", "own");
     let mut server = plan.start();
     server.wait_for_line("own: info on_worker_start");
@@ -62,7 +62,7 @@ pub fn log_function(language: &'static Language) {
     assert_eq!(log.iter().find(directly), None);
 }
 
-pub fn own_signal(language: &'static Language) {
+pub(crate) fn own_signal(language: &'static Language) {
     let server = Plan::new(language, &["text"]).count(2).start();
     let mut client = server.text("text");
     let (_, pid) = who(&client.ask("!who"));
@@ -74,7 +74,7 @@ pub fn own_signal(language: &'static Language) {
     assert_eq!(client.ask("still here"), "still here");
 }
 
-pub fn own_signals(language: &'static Language) {
+pub(crate) fn own_signals(language: &'static Language) {
     let plan = Plan::new(language, &["text"]).env("WORKHIVE_CASE_SIGNALS", "host");
     let mut server = plan.options(&["--drain", "2"]).start();
     let mut client = server.text("text");
@@ -90,7 +90,7 @@ pub fn own_signals(language: &'static Language) {
     assert!(server.stop().success());
 }
 
-pub fn own_child(language: &'static Language) {
+pub(crate) fn own_child(language: &'static Language) {
     let server = server(language, &["text"]);
     let mut client = server.text("text");
     for _ in 0..3 {
@@ -100,7 +100,7 @@ pub fn own_child(language: &'static Language) {
     assert_eq!(proc::zombies(pid), 0);
 }
 
-pub fn async_handler(language: &'static Language) {
+pub(crate) fn async_handler(language: &'static Language) {
     let server = server(language, &["websocket", "http"]);
     let mut client = server.ws("websocket");
     assert_eq!(ask(&mut client, "!later some words"), "some words");
@@ -120,7 +120,7 @@ pub fn async_handler(language: &'static Language) {
     assert_eq!(ask(&mut client, "!later still here"), "still here");
 }
 
-pub fn async_fails(language: &'static Language) {
+pub(crate) fn async_fails(language: &'static Language) {
     let mut server = server(language, &["websocket", "http"]);
     server.expect("ERROR");
     let workers = server.workers();
@@ -139,7 +139,7 @@ pub fn async_fails(language: &'static Language) {
     assert_eq!(server.workers(), workers);
 }
 
-pub fn async_beside(language: &'static Language) {
+pub(crate) fn async_beside(language: &'static Language) {
     let server = server(language, &["text"]);
     let mut client = server.text("text");
     let turns = |answer: String| answer.parse::<u64>().expect("a number");

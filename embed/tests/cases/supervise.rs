@@ -8,7 +8,7 @@ use workhive_tests::{eventually, proc};
 use super::language::Language;
 use super::{Plan, Server, who};
 
-pub fn reload(language: &'static Language) {
+pub(crate) fn reload(language: &'static Language) {
     let server = Plan::new(language, &["http"]).count(2).start();
     let mut before = server.slots();
     let load = Load::new(server.addr("http"), HTTP.len(), &HTTP);
@@ -51,7 +51,7 @@ fn replaced(server: &Server, slot: usize, pid: u32, count: usize) {
     });
 }
 
-pub fn kill(language: &'static Language) {
+pub(crate) fn kill(language: &'static Language) {
     let mut server = Plan::new(language, &["text"]).count(2).start();
     server.expect("SIGKILL");
     let mut clients = one_each(&server, 2);
@@ -66,7 +66,7 @@ pub fn kill(language: &'static Language) {
     assert_eq!(who(&clients[1].ask("!who")), other);
 }
 
-pub fn stop_one(language: &'static Language) {
+pub(crate) fn stop_one(language: &'static Language) {
     let server = Plan::new(language, &["text"])
         .count(2)
         .options(&["--drain", "2"])
@@ -80,7 +80,7 @@ pub fn stop_one(language: &'static Language) {
     replaced(&server, slot, pid, 2);
 }
 
-pub fn stop(language: &'static Language) {
+pub(crate) fn stop(language: &'static Language) {
     let mut server = Plan::new(language, &["text"])
         .count(2)
         .options(&["--drain", "2"])
@@ -98,7 +98,7 @@ pub fn stop(language: &'static Language) {
     assert_eq!(client.until_gone(), b"");
 }
 
-pub fn start_fails(language: &'static Language) {
+pub(crate) fn start_fails(language: &'static Language) {
     let plan = Plan::new(language, &["text"]);
     let plan = plan.env("WORKHIVE_CASE_FAIL_START", "the cellar is full of water");
     let setup = plan.setup();

@@ -1,5 +1,0 @@
-//! Every case of the list, in PHP.
-
-mod cases;
-
-cases::case_tests!("PHP");

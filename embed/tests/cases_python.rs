@@ -1,5 +1,0 @@
-//! Every case of the list, in Python.
-
-mod cases;
-
-cases::case_tests!("Python");
