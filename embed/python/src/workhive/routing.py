@@ -1,0 +1,280 @@
+"""Reaching users and rooms, whichever process their connections are in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Awaitable, Callable, Iterable, NamedTuple, Optional, Tuple, Union
+
+from . import _live, aio
+from ._library import check, ffi, lib, text_of, unpack, view_of
+from .connection import BINARY, TEXT, Connection, Message, ids_of, name_of, names_array
+
+__all__ = [
+    "Count",
+    "Names",
+    "Outcome",
+    "close_connection",
+    "close_room",
+    "close_uid",
+    "is_uid_online",
+    "join_uid",
+    "leave_uid",
+    "online_count",
+    "publish",
+    "room_size",
+    "rooms",
+    "send_to_all",
+    "send_to_connection",
+    "send_to_room",
+    "send_to_rooms",
+    "send_to_uid",
+    "send_to_uids",
+    "subscribe",
+    "uids",
+    "unsubscribe",
+]
+
+Name = Union[str, bytes]
+Excluded = Iterable[Union[Connection, str]]
+
+NULL: Any = ffi.NULL
+
+
+class Outcome(NamedTuple):
+    """What became of a push. True in a condition if somebody has it."""
+
+    #: How many connections took it.
+    delivered: int
+    #: How many could not: their buffers are full.
+    refused: int
+    #: How many processes did not say; there may be more connections that have it.
+    unknown: int
+    is_delivered: bool
+
+    def __bool__(self) -> bool:
+        return self.is_delivered
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number, and whether some process did not say what it knows."""
+
+    count: int
+    partial: bool
+
+
+class Names(NamedTuple):
+    """Some names of a longer list, and where it goes on."""
+
+    names: Tuple[str, ...]
+    #: To be given to the next call; None at the end.
+    next: Optional[int]
+    partial: bool
+
+
+Then = Optional[Callable[[Outcome], object]]
+
+
+def _asked(then: Any, function: Any) -> Tuple[aio.Answer[Any], Any, Any, Any]:
+    """Function, user and destructor for the library, if anybody wants to know."""
+    answer: aio.Answer[Any] = aio.Answer(then)
+    if answer.wanted:
+        return answer, function, _live.keep(answer), _live.DESTROY
+    return answer, NULL, NULL, NULL
+
+
+def _payload(message: Message) -> Tuple[int, Any]:
+    if isinstance(message, str):
+        return TEXT, message.encode()
+    return BINARY, view_of(message)
+
+
+def send_to_uid(uid: Name, message: Message, *, exclude: Excluded = (), then: Then = None) -> Awaitable[Outcome]:
+    """Sends to every connection of a user, in whichever processes they are; not to those in `exclude`. `then`, or
+    `await`, tells what became of it."""
+    kind, data = _payload(message)
+    name, (left_out, count, _kept) = name_of(uid), ids_of(exclude)
+    answer, *asked = _asked(then, _OUTCOME)
+    check(lib.wh_send_to_uid(name, len(name), kind, data, len(data), left_out, count, *asked))
+    return answer.awaitable
+
+
+def send_to_uids(
+    uids: Iterable[Name], message: Message, *, exclude: Excluded = (), then: Then = None
+) -> Awaitable[Outcome]:
+    """Sends to several users; to each connection once."""
+    kind, data = _payload(message)
+    names, (left_out, count, _kept) = names_array(uids), ids_of(exclude)
+    answer, *asked = _asked(then, _OUTCOME)
+    check(lib.wh_send_to_uids(names[0], names[1], kind, data, len(data), left_out, count, *asked))
+    return answer.awaitable
+
+
+def send_to_room(room: Name, message: Message, *, exclude: Excluded = (), then: Then = None) -> Awaitable[Outcome]:
+    """Sends to everybody in a room."""
+    kind, data = _payload(message)
+    name, (left_out, count, _kept) = name_of(room), ids_of(exclude)
+    answer, *asked = _asked(then, _OUTCOME)
+    check(lib.wh_send_to_room(name, len(name), kind, data, len(data), left_out, count, *asked))
+    return answer.awaitable
+
+
+def send_to_rooms(
+    rooms: Iterable[Name], message: Message, *, exclude: Excluded = (), then: Then = None
+) -> Awaitable[Outcome]:
+    """Sends to everybody in several rooms; to each connection once."""
+    kind, data = _payload(message)
+    names, (left_out, count, _kept) = names_array(rooms), ids_of(exclude)
+    answer, *asked = _asked(then, _OUTCOME)
+    check(lib.wh_send_to_rooms(names[0], names[1], kind, data, len(data), left_out, count, *asked))
+    return answer.awaitable
+
+
+def send_to_all(message: Message, *, exclude: Excluded = (), then: Then = None) -> Awaitable[Outcome]:
+    """Sends to every connection of the hive."""
+    kind, data = _payload(message)
+    left_out, count, _kept = ids_of(exclude)
+    answer, *asked = _asked(then, _OUTCOME)
+    check(lib.wh_send_to_all(kind, data, len(data), left_out, count, *asked))
+    return answer.awaitable
+
+
+def send_to_connection(id: str, message: Message, *, then: Then = None) -> Awaitable[Outcome]:
+    """Sends to the connection that has this `Connection.id`."""
+    kind, data = _payload(message)
+    said = id.encode()
+    answer, *asked = _asked(then, _OUTCOME)
+    check(lib.wh_send_to_connection(said, len(said), kind, data, len(data), *asked))
+    return answer.awaitable
+
+
+def close_uid(uid: Name, code: int = 1000, reason: str = "") -> None:
+    """Closes every connection of a user."""
+    name, said = name_of(uid), reason.encode()
+    check(lib.wh_close_uid(name, len(name), code, said, len(said)))
+
+
+def close_connection(id: str, code: int = 1000, reason: str = "") -> None:
+    """Closes the connection that has this `Connection.id`."""
+    name, said = id.encode(), reason.encode()
+    check(lib.wh_close_connection(name, len(name), code, said, len(said)))
+
+
+def close_room(room: Name, code: int = 1000, reason: str = "") -> None:
+    """Closes every connection in a room."""
+    name, said = name_of(room), reason.encode()
+    check(lib.wh_close_room(name, len(name), code, said, len(said)))
+
+
+def join_uid(uid: Name, room: Name) -> None:
+    """Puts every connection of a user into a room."""
+    user, name = name_of(uid), name_of(room)
+    check(lib.wh_join_uid(user, len(user), name, len(name)))
+
+
+def leave_uid(uid: Name, room: Name) -> None:
+    """Takes every connection of a user out of a room."""
+    user, name = name_of(uid), name_of(room)
+    check(lib.wh_leave_uid(user, len(user), name, len(name)))
+
+
+def is_uid_online(uid: Name, then: Optional[Callable[[Optional[bool]], object]] = None) -> Awaitable[Optional[bool]]:
+    """Whether a user has a connection anywhere; None if that is not known."""
+    name = name_of(uid)
+    answer, *asked = _asked(then, _PRESENCE)
+    check(lib.wh_is_uid_online(name, len(name), *asked))
+    return answer.awaitable
+
+
+def room_size(room: Name, then: Optional[Callable[[Count], object]] = None) -> Awaitable[Count]:
+    """How many connections are in a room."""
+    name = name_of(room)
+    answer, *asked = _asked(then, _COUNT)
+    check(lib.wh_room_size(name, len(name), *asked))
+    return answer.awaitable
+
+
+def online_count(then: Optional[Callable[[Count], object]] = None) -> Awaitable[Count]:
+    """How many users are online."""
+    answer, *asked = _asked(then, _COUNT)
+    check(lib.wh_online_count(*asked))
+    return answer.awaitable
+
+
+def uids(start: Optional[int] = None, then: Optional[Callable[[Names], object]] = None) -> Awaitable[Names]:
+    """The users that are online, a page at a time: `start` is the `next` of the page before."""
+    answer, *asked = _asked(then, _NAMES)
+    check(lib.wh_uids(-1 if start is None else start, *asked))
+    return answer.awaitable
+
+
+def rooms(start: Optional[int] = None, then: Optional[Callable[[Names], object]] = None) -> Awaitable[Names]:
+    """The rooms that somebody is in, as `uids`."""
+    answer, *asked = _asked(then, _NAMES)
+    check(lib.wh_rooms(-1 if start is None else start, *asked))
+    return answer.awaitable
+
+
+def subscribe(topic: Name, function: Callable[[Union[str, bytes]], object]) -> None:
+    """Calls `function(message)` for what any process publishes to this topic. It may be `async def`."""
+    name = name_of(topic)
+    check(lib.wh_subscribe(name, len(name), _TOPIC, _live.keep((topic, function)), _live.DESTROY))
+
+
+def unsubscribe(topic: Name) -> None:
+    """Ends the subscription of this process."""
+    name = name_of(topic)
+    check(lib.wh_unsubscribe(name, len(name)))
+
+
+def publish(topic: Name, message: Message) -> None:
+    """Tells every process of the hive that has subscribed to the topic, this one too."""
+    kind, data = _payload(message)
+    name = name_of(topic)
+    check(lib.wh_publish(name, len(name), kind, data, len(data)))
+
+
+_OUTCOME: Any = ffi.addressof(lib, "on_outcome")
+_PRESENCE: Any = ffi.addressof(lib, "on_presence")
+_COUNT: Any = ffi.addressof(lib, "on_count")
+_NAMES: Any = ffi.addressof(lib, "on_names")
+_TOPIC: Any = ffi.addressof(lib, "on_topic")
+
+
+def _give(user: int, value: Any) -> None:
+    try:
+        _live.objects[user].give(value)
+    except BaseException as error:
+        _live.report(error, "the function that an answer was given to")
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
+def py_outcome(user: int, delivered: int, refused: int, unknown: int, is_delivered: int) -> None:
+    _give(user, Outcome(delivered, refused, unknown, bool(is_delivered)))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
+def py_presence(user: int, presence: int) -> None:
+    _give(user, {lib.WH_ONLINE: True, lib.WH_OFFLINE: False}.get(presence))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
+def py_count(user: int, count: int, partial: int) -> None:
+    _give(user, Count(count, bool(partial)))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
+def py_names(user: int, names: Any, count: int, following: int, partial: int) -> None:
+    listed = tuple(text_of(names[index]) for index in range(count))
+    _give(user, Names(listed, None if following < 0 else following, bool(partial)))
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
+def py_topic(user: int, data: Any, length: int, is_text: int) -> None:
+    topic = None
+    try:
+        topic, function = _live.objects[user]
+        message = unpack(data, length)
+        aio.go_on(function(message.decode() if is_text else message), f"the subscriber of {topic!r}")
+    except BaseException as error:
+        _live.report(error, f"the subscriber of {topic!r}")

@@ -1,0 +1,201 @@
+"""Processes: their start and end, and what Python has of its own there."""
+
+import json
+import os
+import signal
+
+from conftest import until
+
+WHO = """
+worker = Worker(f"text://{PORT}", name="who", count=2)
+
+@worker.on_message
+def on_message(connection, line):
+    connection.send(f"{place().slot} {os.getpid()}")
+
+"""
+
+
+def test_the_program_is_its_own_command_line(program):
+    server = program(WHO + "run(worker)").start()
+    status = json.loads(server.run("status", "--json").stdout)
+    assert len(status["groups"][0]["slots"]) == 2
+    pid = int(server.lines().ask(b"who").split()[1])
+    assert server.run("reload").returncode == 0
+    assert int(server.lines().ask(b"who").split()[1]) != pid
+    assert server.run("stop").returncode == 0
+    assert server.run("status").returncode == 3
+
+
+def test_a_killed_process_is_replaced(program):
+    server = program(WHO + "run(worker)").start()
+    pid = int(server.lines().ask(b"who").split()[1])
+    os.kill(pid, signal.SIGKILL)
+
+    def new():
+        status = json.loads(server.run("status", "--json").stdout)
+        slots = status["groups"][0]["slots"]
+        return all(slot["state"] == "ready" and slot["pid"] != pid for slot in slots)
+
+    until(new, "both processes are ready, and the killed one is none of them")
+    assert server.lines().ask(b"who")
+
+
+def test_ctrl_c_ends_it_without_a_traceback(program):
+    server = program(WHO + "run(worker)").start_here()
+    server.foreground.send_signal(signal.SIGINT)
+    assert server.foreground.wait(30) == 0, server.log
+    assert "Traceback" not in server.log and "KeyboardInterrupt" not in server.log
+
+
+def test_atexit_runs_in_each_process_and_output_is_not_written_twice(program):
+    server = program(
+        WHO
+        + """
+print("once", flush=False)
+atexit.register(lambda: print("atexit of", os.getpid(), flush=True))
+
+@worker.on_worker_stop
+def stop(worker):
+    print("stop of", os.getpid())
+
+run(worker)
+"""
+    ).start_here()
+    client = server.lines()
+    pid = int(client.ask(b"who").split()[1])
+    client.close()
+    server.foreground.send_signal(signal.SIGTERM)
+    assert server.foreground.wait(30) == 0, server.log
+    log = server.logged(f"stop of {pid}", f"atexit of {pid}", f"atexit of {server.foreground.pid}")
+    assert log.count("once\n") == 1
+
+
+def test_sys_exit_in_a_handler_ends_that_process_when_all_have_been_served(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}")
+
+        @worker.on_message
+        def on_message(connection, line):
+            connection.send(str(os.getpid()))
+            if line == "exit":
+                atexit.register(lambda: logging.error("leaving %d", os.getpid()))
+                sys.exit(3)
+
+        run(worker)
+    """).start()
+    client = server.lines()
+    pid = client.ask(b"exit")
+    assert client.hear() == b""  # the drain closes it, after the answer
+    until(lambda: not os.path.exists(f"/proc/{int(pid)}"), "the process has ended")
+    assert server.lines().ask(b"x") not in (b"", pid)
+    assert "Traceback" not in server.log
+
+
+def test_handlers_of_signals_run_while_the_loop_waits(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}")
+        told = []
+
+        @worker.on_worker_start
+        def start(worker):
+            signal.signal(signal.SIGALRM, lambda *_: logging.error("alarm in %d", os.getpid()))
+
+        @worker.on_message
+        def on_message(connection, line):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            connection.send(str(os.getpid()))
+
+        run(worker)
+    """).start()
+    pid = server.lines().ask(b"x").decode()
+    server.logged(f"alarm in {pid}")
+
+
+def test_children_of_the_program_are_its_own(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}")
+
+        @worker.on_message
+        def on_message(connection, line):
+            done = subprocess.run(["sh", "-c", "echo out; exit 7"], capture_output=True, text=True)
+            connection.send(f"{done.stdout.strip()} {done.returncode}")
+
+        run(worker)
+    """).start()
+    assert server.lines().ask(b"x") == b"out 7"
+
+
+def test_a_program_with_threads_is_told_to_use_exec_and_runs_with_it(program):
+    threads = """
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        worker = Worker(f"text://{PORT}", count=2)
+
+        @worker.on_message
+        def on_message(connection, line):
+            connection.send(f"{len(threading.enumerate())} threads")
+
+        run(worker, spawn=os.environ["SPAWN"])
+    """
+    refused = program(threads, SPAWN="fork").run("start")
+    assert refused.returncode != 0
+    assert "thread" in refused.stderr and "exec" in refused.stderr, refused.stderr
+    server = program(threads, SPAWN="exec").start()
+    assert server.lines().ask(b"x") == b"2 threads"
+
+
+def test_reload_in_exec_mode_runs_the_text_as_it_is_then(program):
+    server = program("""
+        worker = Worker(f"http://{PORT}", count=2)
+        worker.on_message(lambda connection, request: "old")
+        run(worker, spawn="exec")
+    """).start()
+    assert server.get().body == b"old"
+    server.path.write_text(server.path.read_text().replace('"old"', '"new"'))
+    assert server.run("reload").returncode == 0
+    assert server.get().body == b"new"
+
+
+def test_a_process_that_cannot_start_says_why(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}")
+
+        @worker.on_worker_start
+        def start(worker):
+            raise RuntimeError("no database")
+
+        run(worker)
+    """)
+    done = server.run("start")
+    assert done.returncode == 1
+    assert "RuntimeError: no database" in done.stderr
+
+
+def test_the_log_of_the_program_is_that_of_the_hive(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}", name="talker")
+
+        @worker.on_message
+        def on_message(connection, line):
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                logging.getLogger("app").exception("saw %s", line)
+            connection.send("ok")
+
+        run(worker)
+    """).start()
+    assert server.lines().ask(b"a line") == b"ok"
+    log = server.logged("app: saw a line", "ZeroDivisionError: division by zero")
+    assert "talker[0]" in log
+
+
+def test_a_log_function_gets_every_line(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}")
+        def log(level, text):
+            print("mine", logging.getLevelName(level), text, file=sys.stderr, flush=True)
+        worker.on_worker_start(lambda worker: logging.warning("from the worker"))
+        run(worker, log=log)
+    """).start_here()
+    server.logged("mine WARNING root: from the worker")
