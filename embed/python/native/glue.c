@@ -93,7 +93,8 @@ static void on_work(void *user) { py_work(KEY(user)); }
 static void on_done(void *user, wh_result result) { py_done(KEY(user), result); }
 
 static void on_outcome(void *user, const wh_outcome *outcome) {
-    py_outcome(KEY(user), outcome->delivered, outcome->refused, outcome->unknown, outcome->is_delivered);
+    py_outcome(KEY(user), outcome->delivered, outcome->refused, outcome->unknown,
+               (outcome->is_delivered ? 1 : 0) | (outcome->is_unrouted ? 2 : 0));
 }
 
 static void on_presence(void *user, int32_t presence) { py_presence(KEY(user), presence); }
@@ -108,4 +109,11 @@ static void on_topic(void *user, const uint8_t *data, size_t len, int32_t is_tex
     py_topic(KEY(user), CHARS(data, len), len, is_text);
 }
 
-static void on_destroy(void *user) { py_destroy(KEY(user)); }
+/* The library lets go of what it still has when its thread ends, and Python is no more then. */
+static int python_has_ended;
+
+static void end_of_python(void) { python_has_ended = 1; }
+
+static void on_destroy(void *user) {
+    if (!python_has_ended) py_destroy(KEY(user));
+}

@@ -20,7 +20,7 @@ extern "Python" {
     void py_log(intptr_t user, uint32_t level, char *text, size_t len);
     void py_work(intptr_t user);
     void py_done(intptr_t user, int32_t result);
-    void py_outcome(intptr_t user, uint64_t delivered, uint64_t refused, uint64_t unknown, int32_t is_delivered);
+    void py_outcome(intptr_t user, uint64_t delivered, uint64_t refused, uint64_t unknown, int32_t flags);
     void py_presence(intptr_t user, int32_t presence);
     void py_count(intptr_t user, uint64_t count, int32_t partial);
     void py_names(intptr_t user, const wh_bytes *names, size_t count, int64_t next, int32_t partial);
@@ -48,3 +48,4 @@ static void on_count(void *user, uint64_t count, int32_t partial);
 static void on_names(void *user, const wh_bytes *names, size_t count, int64_t next, int32_t partial);
 static void on_topic(void *user, const uint8_t *data, size_t len, int32_t is_text);
 static void on_destroy(void *user);
+static void end_of_python(void);

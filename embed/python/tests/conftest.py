@@ -118,11 +118,16 @@ class Program:
         assert self.foreground.poll() is None, f"the program has ended:\n{self.log}"
         return self
 
-    def ready(self) -> bool:
+    def slots(self) -> List[Dict[str, Any]]:
+        """The processes of workers, as the status has them; none if it does not run."""
         state = self.run("status", "--json")
         if state.returncode != 0:
-            return False
-        slots = [slot for group in json.loads(state.stdout)["groups"] for slot in group["slots"]]
+            return []
+        status, _ = json.JSONDecoder().raw_decode(state.stdout[state.stdout.index("{") :])
+        return [slot for slot in status["workers"] if slot["group"] != "router"]
+
+    def ready(self) -> bool:
+        slots = self.slots()
         return bool(slots) and all(slot["state"] == "ready" for slot in slots)
 
     def stop(self) -> None:

@@ -63,23 +63,24 @@ def test_an_outcome_whose_function_fails_is_logged(program):
     server.logged("AttributeError", "no_such_thing")
 
 
-def test_a_second_listener_is_told_who_has_the_address_and_what_to_do(program):
+def test_a_second_process_is_told_who_has_the_address_and_what_to_do(program):
     server = program("""
-        worker = Worker("", name="twice", count=1)
+        worker = Worker("", name="twice", count=2)
 
         @worker.on_worker_start
         def start(worker):
-            first = Worker(f"text://{PORT}")
-            first.on_message(lambda connection, line: connection.send(said))
-            first.listen()
+            inner = Worker(f"text://{PORT}")
+            inner.on_message(lambda connection, line: connection.send("served"))
             try:
-                Worker(f"text://{PORT}").listen()
+                inner.listen()
             except AddressInUse as error:
-                said = f"{error.errno} {error}".replace("\\n", " ")
+                logging.error("%d %s", error.errno, error)
 
         run(worker)
     """).start()
-    assert b"98 Address already in use" in server.lines().ask(b"x")
+    assert server.lines().ask(b"x") == b"served"
+    log = server.logged("98 Address already in use")
+    assert "twice" in log and "reuse_port" in log
 
 
 def test_another_thread_is_refused_but_may_post(program):

@@ -1,6 +1,5 @@
 """Processes: their start and end, and what Python has of its own there."""
 
-import json
 import os
 import signal
 
@@ -18,8 +17,7 @@ def on_message(connection, line):
 
 def test_the_program_is_its_own_command_line(program):
     server = program(WHO + "run(worker)").start()
-    status = json.loads(server.run("status", "--json").stdout)
-    assert len(status["groups"][0]["slots"]) == 2
+    assert len(server.slots()) == 2
     pid = int(server.lines().ask(b"who").split()[1])
     assert server.run("reload").returncode == 0
     assert int(server.lines().ask(b"who").split()[1]) != pid
@@ -32,12 +30,10 @@ def test_a_killed_process_is_replaced(program):
     pid = int(server.lines().ask(b"who").split()[1])
     os.kill(pid, signal.SIGKILL)
 
-    def new():
-        status = json.loads(server.run("status", "--json").stdout)
-        slots = status["groups"][0]["slots"]
-        return all(slot["state"] == "ready" and slot["pid"] != pid for slot in slots)
-
-    until(new, "both processes are ready, and the killed one is none of them")
+    until(
+        lambda: server.ready() and pid not in [slot["pid"] for slot in server.slots()],
+        "both processes are ready, and the killed one is none of them",
+    )
     assert server.lines().ask(b"who")
 
 
@@ -140,7 +136,7 @@ def test_a_program_with_threads_is_told_to_use_exec_and_runs_with_it(program):
     refused = program(threads, SPAWN="fork").run("start")
     assert refused.returncode != 0
     assert "thread" in refused.stderr and "exec" in refused.stderr, refused.stderr
-    server = program(threads, SPAWN="exec").start()
+    server = program(threads, SPAWN="exec").start_here()
     assert server.lines().ask(b"x") == b"2 threads"
 
 

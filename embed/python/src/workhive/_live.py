@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import traceback
 from typing import Any, Callable, Dict, Optional
@@ -17,6 +18,9 @@ objects: Dict[int, Any] = {}
 on_quit: Optional[Callable[[BaseException], None]] = None
 
 _numbers = itertools.count(1)
+
+# Handlers of atexit run last in, first out: those of the program have run by then.
+atexit.register(lib.end_of_python)
 
 DESTROY: Any = ffi.addressof(lib, "on_destroy")
 #: The level of errors in the log.

@@ -7,6 +7,7 @@ import inspect
 import os
 import signal as _signal
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any, Awaitable, Callable, Coroutine, List, NamedTuple, NoReturn, Optional, Sequence, TypeVar, Union
 
@@ -49,9 +50,10 @@ class Stats(NamedTuple):
     connections: int
     accepted: int
     messages_in: int
-    messages_out: int
     bytes_in: int
     bytes_out: int
+    #: Sends that were refused: no room, or nobody there.
+    send_failures: int
     timers: int
 
 
@@ -81,6 +83,8 @@ class Hive:
         self._runner: Runner = asyncio if callable(asyncio) else _asyncio.run
         self._inside_asyncio = bool(asyncio)
         self._quit_with: Optional[int] = None
+        self._signals = signals
+        self._interrupts = False
         self._mailbox = 0
         self._over = ffi.new("int32_t *")
         self._stoppers: List[Callable[[], Any]] = []
@@ -120,16 +124,15 @@ class Hive:
         role, code = ffi.new("int32_t *"), ffi.new("int32_t *")
         self._take_over()
         _flush()
-        check(lib.wh_hive_start(self._handle, len(words), ffi.new("char *[]", words), role, code))
-        return self._entered(role[0], code[0])
+        done = lib.wh_hive_start(self._handle, len(words), ffi.new("char *[]", words), role, code)
+        return self._entered(done, role, code)
 
     def attach(self) -> Optional[int]:
         """As `start`, for a program that `workhive run --attach` has started: the hive's only worker takes its
         place."""
         role, code = ffi.new("int32_t *"), ffi.new("int32_t *")
         self._take_over()
-        check(lib.wh_worker_attach(self._handle, role, code))
-        return self._entered(role[0], code[0])
+        return self._entered(lib.wh_worker_attach(self._handle, role, code), role, code)
 
     def loop(self) -> int:
         """Runs this process, and returns the code to exit with."""
@@ -201,9 +204,24 @@ class Hive:
         global _current
         _current = self
         _live.on_quit = self._quit
+        # The program's own handlers are called beside the hive's. Python's for Ctrl-C would raise KeyboardInterrupt
+        # somewhere, when the hive has seen to it already.
+        if self._signals and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+            self._interrupts = _is_main_thread()
+            if self._interrupts:
+                _signal.signal(_signal.SIGINT, _nothing)
 
-    def _entered(self, role: int, code: int) -> Optional[int]:
-        return None if role == lib.WH_ROLE_WORKER else code
+    def _give_back(self) -> None:
+        if self._interrupts:
+            self._interrupts = False
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+    def _entered(self, code: int, role: Any, exit_code: Any) -> Optional[int]:
+        if code == OK and role[0] == lib.WH_ROLE_WORKER:
+            return None
+        self._give_back()
+        check(code)
+        return int(exit_code[0])
 
     def _quit(self, error: BaseException) -> None:
         """sys.exit() in a handler: the process ends, but not in the middle of what it does for others."""
@@ -222,7 +240,9 @@ class Hive:
 
     def _finish(self) -> int:
         code = ffi.new("int32_t *")
-        check(lib.wh_finish(self._handle, code))
+        done = lib.wh_finish(self._handle, code)
+        self._give_back()
+        check(done)
         return int(code[0]) if self._quit_with is None else self._quit_with
 
     async def _stopped(self, stopper: Callable[[], Any]) -> None:
@@ -376,6 +396,14 @@ def _program_name() -> str:
     if name == "__main__.py":
         name = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))
     return name[:-3] if name.endswith(".py") else name
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _nothing(signo: int, frame: object) -> None:
+    """Ctrl-C, which the hive has heard too."""
 
 
 def _flush() -> None:

@@ -47,9 +47,11 @@ class Outcome(NamedTuple):
     delivered: int
     #: How many could not: their buffers are full.
     refused: int
-    #: How many processes did not say; there may be more connections that have it.
+    #: 1 if a process died or did not answer in time: more connections may have it.
     unknown: int
     is_delivered: bool
+    #: Nobody was asked, and nobody has it: the router was away. It can be sent again.
+    is_unrouted: bool
 
     def __bool__(self) -> bool:
         return self.is_delivered
@@ -249,8 +251,8 @@ def _give(user: int, value: Any) -> None:
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
-def py_outcome(user: int, delivered: int, refused: int, unknown: int, is_delivered: int) -> None:
-    _give(user, Outcome(delivered, refused, unknown, bool(is_delivered)))
+def py_outcome(user: int, delivered: int, refused: int, unknown: int, flags: int) -> None:
+    _give(user, Outcome(delivered, refused, unknown, bool(flags & 1), bool(flags & 2)))
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]

@@ -238,7 +238,7 @@ class Worker:
         """Opens it inside this process, in `on_worker_start` or later. Raises `AddressInUse` if somebody listens
         there already, a sibling for example: `reuse_port=True` gives each process a socket of its own, `shared=True`
         all the same one."""
-        handle = self._give()
+        handle = self._give(group=False)
         code = lib.wh_listen(handle)
         self._given_over(code)
 
@@ -283,7 +283,7 @@ class Worker:
             else:
                 check(function(self._handle, option, value))
 
-    def _give(self) -> int:
+    def _give(self, group: bool = True) -> int:
         """Tells the library which handlers there are, just before it takes the worker over."""
         if self._given:
             raise RuntimeError(f"{self!r} runs or listens already")
@@ -291,7 +291,8 @@ class Worker:
             self._make()
         handle, handlers = self._handle, self._handlers
         destroy = _live.DESTROY
-        check(lib.wh_on_worker_start(handle, _live.CALL, _live.keep(self._start), destroy))
+        if group or "on_worker_start" in handlers:
+            check(lib.wh_on_worker_start(handle, _live.CALL, _live.keep(self._start), destroy))
         check(lib.wh_on_close(handle, events.function("on_close"), _live.keep(self), destroy))
         if "on_worker_stop" in handlers:
             check(lib.wh_on_worker_stop(handle, _live.CALL, _live.keep(self._stop), destroy))
