@@ -32,8 +32,11 @@ def setting(name):
 
 
 def worker_of(name, scheme):
-    address = setting(name.upper())
-    return Worker(f"{scheme}://{address}" if scheme else "", name=name, max_message=LARGEST)
+    if not scheme:
+        return Worker(name=name)
+    # A stream of bytes has no messages, and so none that are too large.
+    options = {} if scheme == "tcp" else {"max_message": LARGEST}
+    return Worker(f"{scheme}://{setting(name.upper())}", name=name, **options)
 
 
 def common(worker, start=None):

@@ -130,6 +130,8 @@ def test_what_makes_no_sense_is_refused_where_it_is_written():
         Worker("nonsense://127.0.0.1:1")
     with pytest.raises(InvalidValue):
         Worker("text://no port")
+    with pytest.raises(InvalidValue, match=r"max_message is no option of tcp"):
+        Worker("tcp://127.0.0.1:1", max_message=1)
     with pytest.raises(TypeError, match="count is a number"):
         Worker("text://127.0.0.1:1", count="four")
     with pytest.raises(ValueError, match="whole number"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Type, TypeVar, Union
 
 from . import _live, aio, events
 from ._library import OK, PENDING, check, error_of, ffi, lib
@@ -29,8 +29,8 @@ _TIMES: Dict[str, int] = {
     name: getattr(lib, f"WH_{name.upper()}")
     for name in (
         "drain", "boot_timeout", "stuck_after", "max_lifetime", "idle_timeout", "message_timeout", "send_timeout",
-        "linger", "header_timeout", "body_timeout", "keep_alive_timeout", "ping_interval", "pong_timeout", "close_timeout",
-        "handshake_timeout",
+        "linger", "header_timeout", "body_timeout", "keep_alive_timeout", "ping_interval", "pong_timeout",
+        "close_timeout", "handshake_timeout",
     )
 }  # fmt: skip
 #: Options whose value is a text.
@@ -146,7 +146,7 @@ class Worker:
         self._given = False
         self._handlers: Dict[str, Callable[..., Any]] = {}
         self._message: Callable[..., Any] = _nothing
-        self._settings: List[Tuple[Any, int, Any]] = []
+        self._settings: Dict[str, Tuple[Any, int, Union[int, bytes]]] = {}
         scheme = address.partition("://")[0] if "://" in address else "tcp" if address else ""
         own = protocols.get(scheme)
         self._decode: Optional[Callable[[bytes], Any]] = own.protocol.decode if own else None
@@ -161,7 +161,7 @@ class Worker:
             if key in _HANDLERS:
                 self._set(key, value)
             else:
-                self._settings.append(_setting(key, value))
+                self._settings[key] = _setting(key, value)
         self._make()
 
     # -- handlers ------------------------------------------------------------------------------------------------
@@ -277,11 +277,13 @@ class Worker:
         said = self.address.encode()
         check(lib.wh_worker_new(said, len(said), out))
         self._handle = out[0]
-        for function, option, value in self._settings:
-            if isinstance(value, bytes):
-                check(function(self._handle, option, value, len(value)))
-            else:
-                check(function(self._handle, option, value))
+        for key, (function, option, value) in self._settings.items():
+            more = (len(value),) if isinstance(value, bytes) else ()
+            code = function(self._handle, option, value, *more)
+            if code != OK:
+                error = error_of(code)
+                error.args = (str(error).replace(f"WH_{key.upper()}", key),)
+                raise error
 
     def _give(self, group: bool = True) -> int:
         """Tells the library which handlers there are, just before it takes the worker over."""
