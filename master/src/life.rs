@@ -116,25 +116,6 @@ impl Master {
                         .release(id, &address, |other| processes.contains_key(&other));
                 }
             }
-            // It has a listener there that lives: a second one would take half of its connections from it.
-            ToMaster::RequestShared {
-                id: request,
-                ref address,
-                ..
-            } if process.listening.contains_key(address) => {
-                self.answer_request(id, request, refused(&in_use()));
-            }
-            ToMaster::RequestKept {
-                id: request,
-                ref address,
-            } if process.listening.contains_key(address) => {
-                // Where the kernel refuses it, it says more than we could.
-                let answer = match process.listening.get(address) {
-                    Some(opened) if opened.reuse_port => refused(&in_use()),
-                    _ => (ListenOutcome::NotKept, None),
-                };
-                self.answer_request(id, request, answer);
-            }
             // Nobody is left to take the answer.
             ToMaster::RequestShared { .. } | ToMaster::RequestKept { .. }
                 if process.phase == Phase::Ended => {}
@@ -143,20 +124,7 @@ impl Master {
                 address,
                 backlog,
             } => {
-                let running = &self.groups[at.group];
-                let found = parse(&address).and_then(|address| {
-                    if takes_rights(&address) && running.credentials.another_user().is_some() {
-                        log::warn!(
-                            "{}: not bound for it: {address}. Its processes run as another user, without the right to \
-                             bind there; give the address to a group, or choose a port from 1024 on",
-                            running.place(at.slot)
-                        );
-                        return Err(io::Error::from_raw_os_error(libc::EACCES));
-                    }
-                    self.shared.get(id, &address, backlog)
-                });
-                let found = found.and_then(|socket| socket.try_clone_to_owned());
-                let answer = match found {
+                let answer = match self.shared_socket(id, &address, backlog) {
                     Ok(socket) => (ListenOutcome::Granted, Some(socket)),
                     Err(error) => refused(&error),
                 };
@@ -166,12 +134,10 @@ impl Master {
                 id: request,
                 address,
             } => {
-                let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
-                let kept = slot.kept.claim(id, &address);
-                let answer = match kept.map(|socket| socket.try_clone_to_owned()) {
-                    Some(Ok(socket)) => (ListenOutcome::Granted, Some(socket)),
-                    Some(Err(error)) => refused(&error),
-                    None => (ListenOutcome::NotKept, None),
+                let answer = match self.kept_socket(id, &address) {
+                    Ok(Some(socket)) => (ListenOutcome::Granted, Some(socket)),
+                    Ok(None) => (ListenOutcome::NotKept, None),
+                    Err(error) => refused(&error),
                 };
                 self.answer_request(id, request, answer);
             }
@@ -190,6 +156,43 @@ impl Master {
                 next,
             } => self.on_connections(id, request, rows, next),
         }
+    }
+
+    /// The socket at an address that processes share by request.
+    fn shared_socket(&mut self, id: ProcessId, address: &str, backlog: u32) -> io::Result<OwnedFd> {
+        let process = &self.processes[&id];
+        // It has a listener there: a second one would take half of its connections.
+        if process.listening.contains_key(address) {
+            return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+        }
+        let address = parse(address)?;
+        let running = &self.groups[process.slot.group];
+        if takes_rights(&address) && running.credentials.another_user().is_some() {
+            log::warn!(
+                "{}: not bound for it: {address}. Its processes run as another user, without the right to bind there; give \
+                 the address to a group, or choose a port from 1024 on",
+                running.place(process.slot.slot)
+            );
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        self.shared.get(id, &address, backlog)?.try_clone_to_owned()
+    }
+
+    /// The socket that a process before this one of its slot has opened at an address, if one has.
+    fn kept_socket(&mut self, id: ProcessId, address: &str) -> io::Result<Option<OwnedFd>> {
+        let process = &self.processes[&id];
+        match process.listening.get(address) {
+            // As above. Without SO_REUSEPORT the kernel refuses it, and says more than we could.
+            Some(opened) if opened.reuse_port => {
+                return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+            }
+            Some(_) => return Ok(None),
+            None => {}
+        }
+        let at = process.slot;
+        let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
+        let kept = slot.kept.claim(id, address);
+        kept.map(|socket| socket.try_clone_to_owned()).transpose()
     }
 
     /// A process has opened a listener. If the socket comes along, it is kept for those that come after it.
@@ -416,10 +419,6 @@ impl Master {
         };
         self.send(id, answer, socket);
     }
-}
-
-fn in_use() -> io::Error {
-    io::Error::from_raw_os_error(libc::EADDRINUSE)
 }
 
 fn refused(error: &io::Error) -> (ListenOutcome, Option<OwnedFd>) {
