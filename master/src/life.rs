@@ -161,10 +161,6 @@ impl Master {
     /// The socket at an address that processes share by request.
     fn shared_socket(&mut self, id: ProcessId, address: &str, backlog: u32) -> io::Result<OwnedFd> {
         let process = &self.processes[&id];
-        // It has a listener there: a second one would take half of its connections.
-        if process.listening.contains_key(address) {
-            return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
-        }
         let address = parse(address)?;
         let running = &self.groups[process.slot.group];
         if takes_rights(&address) && running.credentials.another_user().is_some() {
@@ -181,14 +177,6 @@ impl Master {
     /// The socket that a process before this one of its slot has opened at an address, if one has.
     fn kept_socket(&mut self, id: ProcessId, address: &str) -> io::Result<Option<OwnedFd>> {
         let process = &self.processes[&id];
-        match process.listening.get(address) {
-            // As above. Without SO_REUSEPORT the kernel refuses it, and says more than we could.
-            Some(opened) if opened.reuse_port => {
-                return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
-            }
-            Some(_) => return Ok(None),
-            None => {}
-        }
         let at = process.slot;
         let slot = &mut self.groups[at.group].slots[usize::from(at.slot)];
         let kept = slot.kept.claim(id, address);
