@@ -1,6 +1,8 @@
 //! Work that blocks, on threads beside the loop.
 
 use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use workhive::Process;
 
@@ -14,10 +16,18 @@ pub type wh_work_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 type Work = unsafe extern "C" fn(user: *mut c_void);
 
+/// How far a piece of work has come.
+#[derive(Default)]
+struct Progress {
+    is_accepted: AtomicBool,
+    is_done: AtomicBool,
+}
+
 /// The work, and the pointer that both functions share.
 struct Job {
     work: Work,
     user: *mut c_void,
+    progress: Arc<Progress>,
 }
 
 // SAFETY: the header says that `work` is called on another thread, with this pointer.
@@ -25,8 +35,28 @@ unsafe impl Send for Job {}
 
 impl Job {
     fn run(&self) {
-        // SAFETY: the host's own function with its own pointer, which lives until `then` has returned.
+        // SAFETY: the host's own function with its own pointer, which is not destroyed before it has returned.
         unsafe { (self.work)(self.user) };
+        self.progress.is_done.store(true, Ordering::Release);
+    }
+}
+
+/// What is done afterwards.
+struct Then {
+    callback: Option<Callback<Plain>>,
+    progress: Arc<Progress>,
+}
+
+impl Drop for Then {
+    fn drop(&mut self) {
+        // The loop ends, and the work goes on: what it works with must stay.
+        let Progress {
+            is_accepted,
+            is_done,
+        } = &*self.progress;
+        if is_accepted.load(Ordering::Acquire) && !is_done.load(Ordering::Acquire) {
+            std::mem::forget(self.callback.take());
+        }
     }
 }
 
@@ -34,7 +64,7 @@ impl Job {
 /// `user`. If `then` fails, that is logged.
 /// Errors: WH_ERR_BUSY if 1,024 pieces of work wait already; WH_ERR_STATE in a process without a loop.
 /// Thread: the loop's. Ownership: `user` belongs to the library until it calls `destroy`, on the loop, after `then`, or if
-/// this call fails. A process that ends does not wait for work that runs.
+/// this call fails. A process that ends does not wait for work that runs, and leaves its `user` as it is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wh_blocking(
     work: wh_work_fn,
@@ -47,18 +77,30 @@ pub unsafe extern "C" fn wh_blocking(
         let Some(work) = work else {
             return Err(Failure::known(WH_ERR_NULL, "the work is NULL"));
         };
-        let job = Job { work, user };
-        let then = Callback::<Plain>::new(Some(then.unwrap_or(nothing)), owned)?;
+        let progress = Arc::new(Progress::default());
+        let job = Job {
+            work,
+            user,
+            progress: Arc::clone(&progress),
+        };
+        let then = Then {
+            callback: Callback::<Plain>::optional(Some(then.unwrap_or(nothing)), owned),
+            progress: Arc::clone(&progress),
+        };
         Process::here(|process| {
             process.blocking(
                 move || job.run(),
                 move |_, done| {
                     done?;
-                    // SAFETY: the host's own function with its own pointer.
-                    call(|| unsafe { (then.function)(then.user()) })
+                    match &then.callback {
+                        // SAFETY: the host's own function with its own pointer.
+                        Some(then) => call(|| unsafe { (then.function)(then.user()) }),
+                        None => Ok(()),
+                    }
                 },
             )
         })?;
+        progress.is_accepted.store(true, Ordering::Release);
         Ok(())
     })
 }

@@ -71,8 +71,12 @@ pub(crate) fn looking(body: impl FnOnce() -> Outcome) -> wh_result {
 /// For functions with which everything begins: this thread becomes the loop's, if there is none.
 pub(crate) fn beginning(body: impl FnOnce() -> Outcome) -> wh_result {
     looking(|| {
-        OWNER.store(mark(), Ordering::Release);
-        body()
+        match OWNER.compare_exchange(0, mark(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => body().inspect_err(|_| disown()),
+            Err(owner) if owner == mark() => body(),
+            // It has come first by a moment.
+            Err(_) => Err(wrong_thread()),
+        }
     })
 }
 

@@ -31,7 +31,7 @@ use crate::options::{
 use crate::protocol::{Foreign, ForeignConfig, Speech};
 use crate::request;
 
-/// The number of a connection, kept with it; 0 before it has one. When it goes, `on_close` has returned.
+/// The number of a connection, kept with it; 0 for one that has none, of which the host never hears. When it goes, `on_close` has returned.
 #[derive(Debug, Default)]
 pub(crate) struct Tag(Cell<u64>);
 
@@ -289,6 +289,9 @@ fn of_uid(callback: &Callback<crate::callback::OnUid>, uid: &Uid) -> Result {
 
 fn of_conn<P: Protocol>(callback: &Callback<OfConn>, conn: &Conn<'_, P, (), Tag>) -> Result {
     let number = conn.data().0.get();
+    if number == 0 {
+        return Ok(());
+    }
     // SAFETY: the host's own function with its own pointer.
     call(|| unsafe { (callback.function)(callback.user(), number) })
 }
@@ -314,6 +317,9 @@ fn common<P: Protocol>(
     if let Some(close) = events.close.clone() {
         listener = listener.on_close(move |conn| {
             let number = conn.data().0.get();
+            if number == 0 {
+                return Ok(());
+            }
             let text = conn
                 .close_reason()
                 .map_or_else(String::new, ToString::to_string);
@@ -331,6 +337,9 @@ fn common<P: Protocol>(
     if let Some(error) = events.error.clone() {
         listener = listener.on_error(move |conn, what| {
             let number = conn.data().0.get();
+            if number == 0 {
+                return Ok(());
+            }
             let text = what.to_string();
             // SAFETY: the host's own function; the text is good until it returns.
             call(|| unsafe {

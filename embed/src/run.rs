@@ -52,6 +52,8 @@ impl Default for Stage {
 impl Stage {
     /// A worker's or a master's; while it lasts callbacks run.
     const TURN: &str = "is in a turn";
+    /// Likewise.
+    const FINISH: &str = "is being finished";
 
     /// Ends what still runs, and returns the exit code.
     pub(crate) fn finish(self) -> i32 {
@@ -108,7 +110,7 @@ pub(crate) enum Role {
 impl Role {
     pub(crate) fn of(hive: wh_hive) -> Outcome<Self> {
         hive::with(hive, |hive| match &hive.stage {
-            Stage::Running(_) | Stage::Busy(Stage::TURN) => Ok(Self::Worker),
+            Stage::Running(_) | Stage::Busy(Stage::TURN | Stage::FINISH) => Ok(Self::Worker),
             Stage::Master(_) => Ok(Self::Master),
             other => Err(not_now(other)),
         })
@@ -284,7 +286,7 @@ fn run_all(hive: wh_hive) -> Outcome<i32> {
 }
 
 fn finish(hive: wh_hive) -> Outcome<i32> {
-    let stage = take(hive, "is being finished", |stage| {
+    let stage = take(hive, Stage::FINISH, |stage| {
         !matches!(stage, Stage::Defined | Stage::Busy(_))
     })?;
     let code = stage.finish();

@@ -1,5 +1,7 @@
 //! A response whose header fields are lines of text already.
 
+use memchr::memchr;
+
 /// A response for those whose header fields come as lines, from programs of other languages above all: nothing is copied
 /// until it is written to the connection.
 ///
@@ -59,9 +61,21 @@ impl<'a> Lines<'a> {
     /// assert_eq!(response.fields().collect::<Vec<_>>(), [Some(("a", "1")), None]);
     /// ```
     pub fn fields(&self) -> impl Iterator<Item = Option<(&'a str, &'a str)>> + use<'a> {
-        self.text.lines().map(|line| {
-            let (name, value) = line.split_once(':')?;
-            Some((name, value.trim_matches([' ', '\t'])))
+        let mut rest = self.text;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (line, after) = split(rest, b'\n').unwrap_or((rest, ""));
+            rest = after;
+            let field = split(line.strip_suffix('\r').unwrap_or(line), b':');
+            Some(field.map(|(name, value)| (name, value.trim_matches([' ', '\t']))))
         })
     }
+}
+
+/// What stands before and behind an ASCII character; as `split_once`, and faster: this is done for every response.
+fn split(text: &str, at: u8) -> Option<(&str, &str)> {
+    let place = memchr(at, text.as_bytes())?;
+    Some((text.get(..place)?, text.get(place.saturating_add(1)..)?))
 }
