@@ -560,7 +560,9 @@ typedef void (*wh_topic_fn)(void *user, const uint8_t *data, size_t len, int32_t
 extern "C" {
 #endif // __cplusplus
 
-// The library's WH_ABI_VERSION, to be compared with the header's when the library is loaded.
+// The library's WH_ABI_VERSION, to be compared with the header's when the library is loaded. The first call also takes note
+// of the process's command line, which is what is executed with WH_SPAWN_EXEC: hosts that give themselves another title
+// hide it later.
 // Thread: any.
 uint32_t wh_abi_version(void);
 
@@ -839,11 +841,11 @@ wh_result wh_worker_attach(wh_hive hive,
 wh_result wh_run(wh_hive hive, int32_t argc, const char *const *argv, int32_t *exit_code);
 
 // A descriptor that is readable when wh_run_once has something to do, its timers included: for the host's own loop
-// (asyncio, libuv), level-triggered or edge-triggered. It stays the same until wh_finish, and is never to be read, closed
+// (asyncio, libuv), level-triggered or edge-triggered. It is readable from the beginning: the first turn calls
+// on_worker_start. It stays the same until wh_finish, and is never to be read, closed
 // or changed.
 // Errors: WH_ERR_STATE if nothing runs in this process. Thread: the loop's.
-wh_result wh_poll_fd(wh_hive hive,
-                     int32_t *fd);
+wh_result wh_poll_fd(wh_hive hive, int32_t *fd);
 
 // One turn of the loop: waits until there is something to do, and does it. The first turn of a worker calls
 // on_worker_start. A wait that a signal interrupts ends the turn.
@@ -897,7 +899,7 @@ wh_result wh_reload_all(wh_hive hive);
 // `user`. If `then` fails, that is logged.
 // Errors: WH_ERR_BUSY if 1,024 pieces of work wait already; WH_ERR_STATE in a process without a loop.
 // Thread: the loop's. Ownership: `user` belongs to the library until it calls `destroy`, on the loop, after `then`, or if
-// this call fails. A process that ends does not wait for work that runs.
+// this call fails. A process that ends does not wait for work that runs, and leaves its `user` as it is.
 wh_result wh_blocking(wh_work_fn work,
                       wh_worker_fn then,
                       void *user,

@@ -120,10 +120,13 @@ const NAMES: &[(wh_result, &CStr)] = &[
     (WH_ERR_SYSTEM, c"WH_ERR_SYSTEM"),
 ];
 
-/// The library's WH_ABI_VERSION, to be compared with the header's when the library is loaded.
+/// The library's WH_ABI_VERSION, to be compared with the header's when the library is loaded. The first call also takes note
+/// of the process's command line, which is what is executed with WH_SPAWN_EXEC: hosts that give themselves another title
+/// hide it later.
 /// Thread: any.
 #[unsafe(no_mangle)]
 pub extern "C" fn wh_abi_version() -> u32 {
+    let _ = std::panic::catch_unwind(workhive::host::remember);
     WH_ABI_VERSION
 }
 

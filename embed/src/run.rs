@@ -384,7 +384,8 @@ pub unsafe extern "C" fn wh_run(
 }
 
 /// A descriptor that is readable when wh_run_once has something to do, its timers included: for the host's own loop
-/// (asyncio, libuv), level-triggered or edge-triggered. It stays the same until wh_finish, and is never to be read, closed
+/// (asyncio, libuv), level-triggered or edge-triggered. It is readable from the beginning: the first turn calls
+/// on_worker_start. It stays the same until wh_finish, and is never to be read, closed
 /// or changed.
 /// Errors: WH_ERR_STATE if nothing runs in this process. Thread: the loop's.
 #[unsafe(no_mangle)]
