@@ -376,7 +376,7 @@ impl Core {
     }
 
     /// When the loop must wake up by itself; None if only for the kernel.
-    pub(crate) fn next_wake(&self) -> Option<Instant> {
+    pub(crate) fn next_wake(&mut self) -> Option<Instant> {
         let wheel = self.wheel.next().map(|millis| self.clock.at(millis));
         let drain = self.drain.as_ref().map(Drain::end);
         [

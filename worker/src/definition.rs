@@ -198,7 +198,7 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             watch(online, offline);
         }
         let listener = seat.listener;
-        Ok(Running::new(Life {
+        let life = Life {
             main,
             plan: Some(plan.into_plan()),
             place,
@@ -209,7 +209,8 @@ impl<P: Protocol, S: 'static, D: 'static> Definition<P, S, D> {
             reload,
             phase: Phase::New,
             listener,
-        }))
+        };
+        Ok(Running::new(life, hosting))
     }
 }
 

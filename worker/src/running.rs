@@ -15,7 +15,7 @@ use crate::driver::panic_text;
 use crate::error::{Error, Result};
 use crate::listener::{AnyPlan, MakeState};
 use crate::process::{Process, guard};
-use crate::seat::{Inherited, Place};
+use crate::seat::{Hosting, Inherited, Place};
 use crate::turn::Loop;
 
 /// A process that has begun its work, for hosts with a loop of their own: see
@@ -34,7 +34,14 @@ trait Turns {
 }
 
 impl Running {
-    pub(crate) fn new<S: 'static>(life: Life<S>) -> Self {
+    pub(crate) fn new<S: 'static>(life: Life<S>, hosting: Hosting) -> Self {
+        if hosting.nested {
+            // The first turn is something to do.
+            with(|core| {
+                core.in_turn = false;
+                core.mail.wake();
+            });
+        }
         Self {
             life: Box::new(life),
         }

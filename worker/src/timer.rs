@@ -106,9 +106,17 @@ impl<T> Timers<T> {
         self.stale = 0;
     }
 
-    /// When the next timer is due; cancelled ones may make this too early, never too late.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
+    /// When the next timer is due.
+    pub(crate) fn next(&mut self) -> Option<Instant> {
+        loop {
+            let Reverse((at, index, serial)) = *self.heap.peek()?;
+            if self.is_live(index, serial) {
+                return Some(at);
+            }
+            // A cancelled one, which nobody would ever take out if it were the last.
+            self.heap.pop();
+            self.stale = self.stale.saturating_sub(1);
+        }
     }
 
     /// Takes the next timer that is due. The caller runs it and then calls [`Timers::done`].
@@ -213,6 +221,24 @@ mod tests {
         assert!(!timers.cancel(first).found());
         assert_eq!(run_due(&mut timers, start), [2]);
         assert!(!timers.cancel(second).found());
+    }
+
+    #[test]
+    fn cancelled_timers_are_nothing_to_wait_for() {
+        let start = Instant::now();
+        let mut timers = Timers::new();
+        let at = |millis| start + Duration::from_millis(millis);
+        let first = timers.add(at(1), Task::Once(1)).expect("room");
+        let second = timers.add(at(2), Task::Once(2)).expect("room");
+        timers.add(at(3), Task::Once(3));
+        assert!(timers.cancel(second).found());
+        assert!(timers.cancel(first).found());
+        assert_eq!(timers.next(), Some(at(3)));
+        assert_eq!(run_due(&mut timers, at(3)), [3]);
+        let last = timers.add(at(4), Task::Once(4)).expect("room");
+        assert!(timers.cancel(last).found());
+        assert_eq!(timers.next(), None);
+        assert!(timers.heap.is_empty());
     }
 
     #[test]

@@ -227,6 +227,39 @@ fn timers_wake_the_host_and_are_set_from_its_own_time() {
 }
 
 #[test]
+fn the_host_is_called_for_the_first_turn_too() {
+    let mut host = Host::begin(&remembers(&Met::default()));
+    assert!(
+        host.round(LIMIT),
+        "the descriptor says that there is something to do"
+    );
+    assert!(host.is_ready());
+    assert_eq!(host.running.finish(), 0);
+}
+
+#[test]
+fn a_timer_that_was_cancelled_leaves_nothing_to_do() {
+    let mut host = Host::begin(&remembers(&Met::default()));
+    host.settle();
+    touch();
+    Process::here(|process| {
+        let timer = process.after(Duration::from_millis(20), |_| Ok(()))?;
+        assert!(process.cancel(timer));
+        Ok::<(), Error>(())
+    })
+    .expect("a timer");
+    host.settle();
+    // Also when its time has passed.
+    assert!(!host.round(Duration::from_millis(40)));
+    host.running.turn(Some(Duration::ZERO));
+    assert!(
+        !host.round(Duration::from_millis(40)),
+        "it would go on for ever"
+    );
+    assert_eq!(host.running.finish(), 0);
+}
+
+#[test]
 fn readiness_can_wait_for_the_application() {
     let program = Definition::<Text>::new("127.0.0.1:0")
         .on_worker_start(|worker| {
