@@ -16,6 +16,7 @@ const LEVEL_NAMES = ['', ...Object.keys(LEVELS)];
 const REFUSE = 0;
 const SUBPROTOCOL = 1;
 const FIELD = 2;
+const POOL_SIZE = 64 * 1024;
 
 /** By their indices. */
 const topics = [];
@@ -50,8 +51,18 @@ function onConn(event, index, seat) {
   if (isPromise(result)) follow(conn, result);
 }
 
-function onMessage(index, seat, data) {
+/** Where the addon puts short messages; a new one when it is full. */
+let pool;
+
+function newPool() {
+  pool = Buffer.allocUnsafeSlow(POOL_SIZE);
+  return pool;
+}
+
+/** A string, a Buffer, or a place and a length in the pool. */
+function onMessage(index, seat, came, length) {
   const conn = connectionAt(seat, workers[index]);
+  const data = length === undefined ? came : pool.subarray(came, came + length);
   const { _message: handler, _protocol: protocol } = conn.worker;
   if (handler === undefined) return;
   const isText = typeof data === 'string';
@@ -159,6 +170,7 @@ native.bind({
   close: onClose,
   error: onError,
   forget,
+  pool: newPool,
   input: onInput,
   encode: onEncode,
   topic: onTopic,

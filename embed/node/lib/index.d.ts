@@ -91,7 +91,7 @@ export interface ConnectionError extends Error {
 }
 
 /** What a handler may return: a promise is waited for, and its rejection is a failure like what is thrown. */
-export type Done = void | Promise<void>;
+export type Done = unknown;
 
 export interface WorkerEvents<Message = string | Buffer, ConnectionData = any> {
   /** A process starts; with a promise, it is ready and accepts when that is fulfilled. What is thrown fails the start. */

@@ -8,7 +8,7 @@ napi_env env;
 
 static const char *const HOOK_NAMES[HOOKS] = {
     "process", "uid", "conn", "message", "request", "opening", "close", "error", "forget",
-    "input", "encode", "topic", "log", "over", "describe",
+    "pool", "input", "encode", "topic", "log", "over", "describe",
 };
 static napi_ref hooks[HOOKS];
 

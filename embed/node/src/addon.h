@@ -24,7 +24,7 @@ extern wh_hive hive;
 
 enum hook {
     HOOK_PROCESS, HOOK_UID, HOOK_CONN, HOOK_MESSAGE, HOOK_REQUEST, HOOK_OPENING, HOOK_CLOSE, HOOK_ERROR, HOOK_FORGET,
-    HOOK_INPUT, HOOK_ENCODE, HOOK_TOPIC, HOOK_LOG, HOOK_OVER, HOOK_DESCRIBE, HOOKS
+    HOOK_POOL, HOOK_INPUT, HOOK_ENCODE, HOOK_TOPIC, HOOK_LOG, HOOK_OVER, HOOK_DESCRIBE, HOOKS
 };
 
 /* Calls a function of lib/native.js. False if it has thrown: then the text of what it has thrown has been told to the

@@ -80,6 +80,15 @@ static napi_value hive_start(napi_env from, napi_callback_info info)
     return result == WH_OK ? role_and_code(role, code) : throw_result(result);
 }
 
+/* workerAttach() -> { role, code } */
+static napi_value worker_attach(napi_env from, napi_callback_info info)
+{
+    (void)from, (void)info;
+    int32_t role = WH_ROLE_OVER, code = 1;
+    wh_result result = lib.wh_worker_attach(hive, &role, &code);
+    return result == WH_OK ? role_and_code(role, code) : throw_result(result);
+}
+
 /* hiveFinish() -> exit code */
 static napi_value hive_finish(napi_env from, napi_callback_info info)
 {
@@ -260,7 +269,7 @@ static napi_value hive_log_with(napi_env from, napi_callback_info info)
 void hive_exports(napi_value exports)
 {
     const struct export all[] = {
-        { "hiveNew", hive_new }, { "hiveAbout", hive_about }, { "hiveStart", hive_start }, 
+        { "hiveNew", hive_new }, { "hiveAbout", hive_about }, { "hiveStart", hive_start }, { "workerAttach", worker_attach },
         { "hiveFinish", hive_finish }, { "hiveReady", hive_ready }, { "hiveSignal", hive_signal }, { "hiveStop", hive_stop },
         { "hiveStopAll", hive_stop_all }, { "hiveReloadAll", hive_reload_all }, { "hivePlace", hive_place },
         { "hiveStats", hive_stats }, { "hiveLog", hive_log }, { "hiveLogWith", hive_log_with },

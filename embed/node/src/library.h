@@ -16,7 +16,7 @@
     X(wh_on_websocket_connect) X(wh_on_websocket_connected) \
     X(wh_protocol_register) X(wh_sink_write) \
     X(wh_hive_new) X(wh_hive_free) X(wh_hive_set_int) X(wh_hive_set_text) X(wh_hive_log_with) X(wh_hive_add) X(wh_hive_start) \
-    X(wh_poll_fd) X(wh_run_once) X(wh_finish) X(wh_ready) X(wh_signal) \
+    X(wh_worker_attach) X(wh_poll_fd) X(wh_run_once) X(wh_finish) X(wh_ready) X(wh_signal) \
     X(wh_stop) X(wh_stop_all) X(wh_reload_all) X(wh_place_of) X(wh_stats_of) \
     X(wh_listen) X(wh_unlisten) X(wh_pause_accept) X(wh_resume_accept) \
     X(wh_conn_send) X(wh_conn_respond) X(wh_conn_respond_stream) X(wh_conn_chunk) \

@@ -86,20 +86,62 @@ static int32_t on_conn(void *user, wh_conn conn)
     return said;
 }
 
+/* Short messages are copied into one Buffer, of which lib/dispatch.js makes slices: a Buffer of its own would cost each more
+ * than all else together. Node's sockets do the same with what they read. */
+enum { POOL_MOST = 4096 };
+static uint8_t *pool;
+static size_t pool_size, pool_used;
+static napi_ref pool_buffer;
+
+/* Where `len` bytes go, or -1. */
+static int64_t pool_take(const uint8_t *data, size_t len)
+{
+    if (pool == NULL || pool_size - pool_used < len) {
+        napi_value buffer;
+        void *bytes = NULL;
+        size_t size = 0;
+        if (!call_hook(HOOK_POOL, 0, NULL, &buffer) || napi_get_buffer_info(env, buffer, &bytes, &size) != napi_ok || size < len)
+            return -1;
+        if (pool_buffer != NULL)
+            napi_delete_reference(env, pool_buffer);
+        napi_create_reference(env, buffer, 1, &pool_buffer);
+        pool = bytes;
+        pool_size = size;
+        pool_used = 0;
+    }
+    size_t at = pool_used;
+    memcpy(pool + at, data, len);
+    /* Views of longer numbers want to begin at a multiple of eight. */
+    pool_used = at + ((len + 7) & ~(size_t)7);
+    if (pool_used > pool_size)
+        pool_used = pool_size;
+    return (int64_t)at;
+}
+
 static int32_t on_message(void *user, wh_conn conn, const uint8_t *data, size_t len, int32_t is_text)
 {
     const struct listener *listener = user;
     napi_handle_scope scope;
     if (env == NULL || napi_open_handle_scope(env, &scope) != napi_ok)
         return WH_OK;
-    napi_value message = is_text && listener->has_text ? make_text(data, len) : make_buffer(data, len);
+    napi_value message;
+    size_t args = 3;
+    int64_t at = -1;
+    if (is_text && listener->has_text) {
+        message = make_text(data, len);
+    } else if (len <= POOL_MOST && (at = pool_take(data, len)) >= 0) {
+        message = make_int(at);
+        args = 4;
+    } else {
+        message = make_buffer(data, len);
+    }
     int32_t said = WH_ERR_CALLBACK;
     if (message == NULL) {
         static const char TOO_LONG[] = "the message is longer than strings may be in Node";
         lib.wh_fail_text(TOO_LONG, sizeof TOO_LONG - 1);
     } else {
-        napi_value argv[] = { make_int(listener->worker), make_int(seat_of(conn)), message };
-        said = call_in_scope(HOOK_MESSAGE, 3, argv);
+        napi_value argv[] = { make_int(listener->worker), make_int(seat_of(conn)), message, make_int((int64_t)len) };
+        said = call_in_scope(HOOK_MESSAGE, args, argv);
     }
     napi_close_handle_scope(env, scope);
     return said;

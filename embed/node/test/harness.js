@@ -124,10 +124,14 @@ class Program {
 /** Writes a program, starts it, and waits until it is ready. It gets addresses by its environment. */
 async function startProgram(t, text, { env = {}, args = [], file = 'app.js', ready = true } = {}) {
   const folder = makeFolder(t);
-  if (text !== undefined) fs.writeFileSync(path.join(folder, file), text);
+  fs.writeFileSync(path.join(folder, file), text);
+  return startIn(t, folder, file, { env, args, ready });
+}
+
+/** The same with a program that is in a folder already. */
+async function startIn(t, folder, file, { env = {}, args = [], ready = true } = {}) {
   const program = new Program(folder, file, env);
   t.after(async () => {
-    if (program.child === undefined) return;
     if (!program.isGone()) program.child.kill('SIGINT');
     await soon('the end of the hive', program.exited).catch(() => program.child.kill('SIGKILL'));
   });
@@ -226,4 +230,4 @@ function fetchText(port, target, { method = 'GET', headers = {}, body, agent } =
   );
 }
 
-module.exports = { Client, Lines, PACKAGE, Program, eventually, fetchText, freePort, makeFolder, soon, startProgram };
+module.exports = { Client, Lines, PACKAGE, eventually, fetchText, freePort, makeFolder, soon, startIn, startProgram };

@@ -3,6 +3,8 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const test = require('node:test');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
 const { Lines, eventually, fetchText, freePort, soon, startProgram } = require('./harness.js');
 
 test("Node's own loop goes on beside ours: timers, files, child processes, servers, in workers and in the master", async (t) => {
@@ -169,4 +171,28 @@ test('log lines go to a function of the program', async (t) => {
   );
   assert.equal((await fetchText(port, '/')).text, 'ok');
   await program.logged('<warn> a word of warning');
+});
+
+test('workhive run --attach starts the program, whose only worker sits on the place that it has', { skip: !process.env.WORKHIVE_PROGRAM && 'WORKHIVE_PROGRAM does not name the program workhive' }, async (t) => {
+  const port = await freePort();
+  const program = await startProgram(
+    t,
+    `const { Worker, attach, hive } = require('workhive');
+     const worker = new Worker('http://127.0.0.1:1');
+     worker.on('request', () => hive.role + ' ' + hive.place.count);
+     attach(worker);`,
+    { ready: false },
+  );
+  // Without a place there is nothing to take.
+  assert.notEqual((await soon('the end', program.exited)).code, 0);
+  assert.match(program.log, /WH_ERR_NO_SEAT/);
+  const options = ['run', '--attach', '--count', '2', '--name', 'attached', '--listen', `tcp://127.0.0.1:${port}`, '--', process.execPath, program.file];
+  const master = spawn(process.env.WORKHIVE_PROGRAM, options, { cwd: program.folder, env: program.env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const exited = once(master, 'exit');
+  t.after(() => master.kill('SIGKILL'));
+  master.stdout.resume();
+  master.stderr.setEncoding('utf8').on('data', (data) => (program.log += data));
+  await eventually(`an answer; the log:\n${program.log}`, async () => (await fetchText(port, '/')).text === 'worker 2');
+  master.kill('SIGTERM');
+  assert.deepEqual(await soon('the end of the hive', exited), [0, null]);
 });

@@ -4,7 +4,7 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const test = require('node:test');
-const { Client, Lines, PACKAGE, Program, eventually, fetchText, freePort, makeFolder, startProgram } = require('./harness.js');
+const { Client, Lines, PACKAGE, eventually, fetchText, freePort, makeFolder, startIn, startProgram } = require('./harness.js');
 
 const tsc = (...args) => execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), ...args], { encoding: 'utf8', stdio: 'pipe' });
 
@@ -21,11 +21,7 @@ test('the tarball of npm pack installs in a fresh folder, without a compiler, an
   execFileSync('npm', ['install', '--offline', '--no-audit', '--no-fund', path.join(folder, packed.filename)], { cwd: folder, env: { ...env, CC: 'false' }, stdio: 'pipe' });
   fs.copyFileSync(path.join(folder, 'node_modules/workhive/examples/hello.js'), path.join(folder, 'hello.js'));
   const port = await freePort();
-  const program = new Program(folder, 'hello.js', { HELLO: `http://127.0.0.1:${port}` });
-  delete program.env.WORKHIVE_LIBRARY;
-  t.after(() => program.stop());
-  program.start();
-  await program.logged('Press Ctrl+C to stop');
+  await startIn(t, folder, 'hello.js', { env: { HELLO: `http://127.0.0.1:${port}`, WORKHIVE_LIBRARY: '' } });
   assert.equal((await fetchText(port, '/')).text, 'Hello, World!');
   assert.equal((await fetchText(port, '/hello/ann')).text, '<h1>Hello, ann!</h1>');
   assert.equal((await fetchText(port, '/hello/a%3Cb')).status, 404);
@@ -47,10 +43,7 @@ test('the example chat has rooms over four processes, and a page', async (t) => 
   const [page, port] = [await freePort(), await freePort()];
   const folder = makeFolder(t);
   for (const file of ['chat.js', 'chat.html']) fs.copyFileSync(path.join(PACKAGE, 'examples', file), path.join(folder, file));
-  const chat = new Program(folder, 'chat.js', { CHAT_PAGE: `127.0.0.1:${page}`, CHAT_WS: `127.0.0.1:${port}` });
-  t.after(() => chat.stop());
-  chat.start();
-  await chat.logged('Press Ctrl+C to stop');
+  await startIn(t, folder, 'chat.js', { env: { CHAT_PAGE: `127.0.0.1:${page}`, CHAT_WS: `127.0.0.1:${port}` } });
   assert.match((await fetchText(page, '/')).text, new RegExp(`hostname}:${port}`));
   const until = async (client, wanted) => {
     for (;;) {
@@ -83,10 +76,7 @@ test('the types fit the typed example, which runs, and what is wrong is refused'
   tsc(...options, '--noEmit', path.join(folder, 'types.ts'));
   tsc('--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', path.join(folder, 'types.ts'));
   const port = await freePort();
-  const program = new Program(folder, 'rooms.js', { ROOMS: `websocket://127.0.0.1:${port}` });
-  t.after(() => program.stop());
-  program.start();
-  await program.logged('Press Ctrl+C to stop');
+  await startIn(t, folder, 'rooms.js', { env: { ROOMS: `websocket://127.0.0.1:${port}` } });
   const [one, two] = [await Client.open(t, port), await Client.open(t, port)];
   assert.equal(await one.ask('lobby'), 'welcome to lobby');
   assert.equal(await two.ask('lobby'), 'welcome to lobby');

@@ -11,6 +11,7 @@ socket.on('message', async (conn, message, isText) => {
   const outcome: Outcome = await hive.sendToUid('uid', Buffer.from('x'), { except: [conn] });
   conn.send(new Uint8Array(outcome.delivered));
 });
+socket.on('message', (conn, message) => conn.send(message));
 socket.on('close', (conn: Connection, info) => hive.log('info', `${info.reason} ${info.code ?? 0}`));
 socket.on('websocketConnect', (_conn, request, handshake) => {
   if (request.headers['origin'] === undefined) handshake.refuse(403).header('X', 1);

@@ -190,3 +190,55 @@ test('a connection that has ended does nothing for whoever kept it, also while s
     return said[0] === false && assert.deepEqual(said, [false, false, 0, null, null, false, null, null, null]) === undefined;
   });
 });
+
+test('connections that have ended are given back: nothing of them stays in the process', async (t) => {
+  const port = await freePort();
+  const program = await startProgram(
+    t,
+    `const { Worker, run } = require('workhive');
+     require('node:v8').setFlagsFromString('--expose-gc');
+     const gc = require('node:vm').runInNewContext('gc');
+     const worker = new Worker('websocket://127.0.0.1:' + process.env.PORT);
+     let alive = 0;
+     const registry = new FinalizationRegistry(() => { alive -= 1; });
+     worker.on('connect', (conn) => { alive += 1; registry.register(conn); });
+     worker.on('message', async (conn, message) => {
+       if (message === 'alive?') { gc(); await new Promise((resolve) => setImmediate(resolve)); return conn.send(String(alive)); }
+       await conn.bindUid(message);
+       conn.send(message);
+     });
+     run(worker);`,
+    { env: { PORT: port } },
+  );
+  for (let round = 0; round < 10; round += 1) {
+    const clients = await Promise.all(Array.from({ length: 20 }, () => Client.open(t, port)));
+    await Promise.all(clients.map((client, at) => client.ask(`user${at}`)));
+    for (const client of clients) client.socket.close();
+    await Promise.all(clients.map((client) => client.closed));
+  }
+  const last = await Client.open(t, port);
+  await eventually('one connection', async () => Number(await last.ask('alive?')) === 1);
+  last.socket.close();
+  await last.closed;
+  assert.equal((await program.stop()).code, 0);
+});
+
+test('bytes that a handler keeps stay what they were, however many messages follow', async (t) => {
+  const port = await freePort();
+  await startProgram(
+    t,
+    `const { Worker, run } = require('workhive');
+     const worker = new Worker('websocket://127.0.0.1:' + process.env.PORT);
+     const kept = [];
+     worker.on('message', (conn, message, isText) => {
+       if (!isText) return kept.push(message);
+       conn.send(String(kept.every((bytes, at) => bytes.length === (at * 37) % 5000 && bytes.every((byte) => byte === at % 256))) + kept.length);
+     });
+     run(worker);`,
+    { env: { PORT: port } },
+  );
+  const client = await Client.open(t, port);
+  for (let at = 0; at < 1000; at += 1) client.send(Buffer.alloc((at * 37) % 5000, at % 256));
+  client.send('good?');
+  assert.equal(await Promise.race([client.next(), client.closed]), 'true1000');
+});
