@@ -6,8 +6,9 @@
  *  - Every function returns a wh_result: WH_OK (0), WH_PENDING (1) where that is said, or an error from 100 on. Results come
  *    back through pointers, which are written only on WH_OK. wh_last_error() has the text of the last error of this thread.
  *  - Handles are numbers, not addresses: 0 is none, the top bit is never set, and one that was freed, or is of another kind,
- *    is WH_ERR_HANDLE. They are good in the process that made them; a forked process inherits those of the one before. A
- *    connection that has ended is WH_ERR_GONE, and its handle never names another one.
+ *    is WH_ERR_HANDLE. They are good in the process that made them; the workers of a hive inherit those of their master.
+ *    In a process that the host itself forks off a worker (os.fork, pcntl_fork) all is WH_ERR_STATE but freeing. A connection
+ *    that has ended is WH_ERR_GONE, and its handle never names another one.
  *  - Strings and bytes are a pointer and a length in bytes, and need not end in zero. NULL is allowed only with length 0. Texts
  *    are UTF-8. The library copies what it keeps. What it lends to a callback is good until that callback returns.
  *  - Threads: the thread of the first call of wh_hive_new, wh_worker_new or wh_protocol_register is the loop's, until all hives
@@ -750,7 +751,7 @@ wh_result wh_hive_new(const char *name,
                       wh_hive *out);
 
 // Ends a hive that has not been started, or is over; one that still runs in this process is finished first. The functions
-// that it was to call are destroyed.
+// that it was to call are destroyed. In a process that the host has forked off a worker nothing is finished, only freed.
 // Errors: WH_ERR_STATE inside a callback. Thread: the loop's.
 wh_result wh_hive_free(wh_hive hive);
 
@@ -770,7 +771,8 @@ wh_result wh_hive_fork_with(wh_hive hive, wh_fork_fn function, void *user, wh_de
 
 // Hands every line of the log to the host, instead of to standard error or the log file: its level, one of WH_LOG_*, and
 // what it says, with control characters escaped, without time and place.
-// The function may call nothing but what any thread may. It is destroyed with the hive.
+// The function may call nothing but what any thread may; what it logs itself goes to standard error. It is destroyed with
+// the hive.
 // Errors: WH_ERR_RUNNING. Thread: the loop's; the function is called on whichever thread logs. Ownership: `user` belongs to
 // the library until it calls `destroy`, which it also does if this call fails.
 wh_result wh_hive_log_with(wh_hive hive,

@@ -4,13 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_char;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::codes::{WH_ERR_PANIC, WH_ERR_STATE, WH_ERR_THREAD, WH_OK, wh_result};
+use crate::codes::{WH_ERR_PANIC, WH_ERR_STATE, WH_ERR_SYSTEM, WH_ERR_THREAD, WH_OK, wh_result};
 use crate::error::{Failure, Outcome, Text};
+use crate::sys;
 
 /// The thread that everything belongs to, by its mark; 0 while there is nothing to belong.
 static OWNER: AtomicUsize = AtomicUsize::new(0);
+
+/// How often the process, and those it is a copy of, had been forked off when its loop was made.
+static SETTLED: AtomicUsize = AtomicUsize::new(NOWHERE);
+const NOWHERE: usize = usize::MAX;
 
 thread_local! {
     static MARK: Mark = const { Mark(0) };
@@ -62,10 +68,53 @@ pub(crate) fn on_loop(body: impl FnOnce() -> Outcome) -> wh_result {
 
 /// For functions of the loop's thread that only look, or that run the loop.
 pub(crate) fn looking(body: impl FnOnce() -> Outcome) -> wh_result {
+    freeing(|| {
+        check_process()?;
+        body()
+    })
+}
+
+/// For functions of the loop's thread that may be called in a copy of the process, which frees what it has copied.
+pub(crate) fn freeing(body: impl FnOnce() -> Outcome) -> wh_result {
     told(catch_unwind(AssertUnwindSafe(|| {
         check_thread()?;
         body()
     })))
+}
+
+/// This process has a loop from now on; copies of it have not.
+pub(crate) fn settle() -> Outcome {
+    static WATCHED: OnceLock<i32> = OnceLock::new();
+    let failed = *WATCHED.get_or_init(sys::count_forks);
+    if failed != 0 {
+        return Err(Failure::made(
+            WH_ERR_SYSTEM,
+            format!(
+                "pthread_atfork has failed: {}",
+                std::io::Error::from_raw_os_error(failed)
+            ),
+        ));
+    }
+    SETTLED.store(sys::forks(), Ordering::Release);
+    Ok(())
+}
+
+/// True in a process that the host has forked off a worker, or off a nested master: the sockets and the loop are those of
+/// the process that it is a copy of.
+pub(crate) fn is_copy() -> bool {
+    let settled = SETTLED.load(Ordering::Acquire);
+    settled != NOWHERE && settled != sys::forks()
+}
+
+/// Refuses what would be done to the process that this one is a copy of.
+pub(crate) fn check_process() -> Outcome {
+    if is_copy() {
+        return Err(Failure::known(
+            WH_ERR_STATE,
+            "this process is a copy of one with a loop, whose connections are not its own: only what it has can be freed",
+        ));
+    }
+    Ok(())
 }
 
 /// For functions with which everything begins: this thread becomes the loop's, if there is none.

@@ -82,8 +82,10 @@ impl Drop for User {
         if let Some(destroy) = self.destroy
             && !IS_ENDING.get()
         {
+            DEPTH.set(DEPTH.get() + 1);
             // SAFETY: the host's own function with the host's own pointer, once.
             unsafe { destroy(self.pointer) };
+            DEPTH.set(DEPTH.get() - 1);
         }
     }
 }

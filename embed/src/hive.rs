@@ -184,13 +184,25 @@ pub unsafe extern "C" fn wh_hive_new(
 }
 
 /// Ends a hive that has not been started, or is over; one that still runs in this process is finished first. The functions
-/// that it was to call are destroyed.
+/// that it was to call are destroyed. In a process that the host has forked off a worker nothing is finished, only freed.
 /// Errors: WH_ERR_STATE inside a callback. Thread: the loop's.
 #[unsafe(no_mangle)]
 pub extern "C" fn wh_hive_free(hive: wh_hive) -> wh_result {
-    boundary::looking(|| {
+    boundary::freeing(|| {
         not_inside("wh_hive_free")?;
-        let _code = with(hive, |hive| Ok(std::mem::take(&mut hive.stage)))?.finish();
+        let stage = with(hive, |hive| match hive.stage {
+            Stage::Busy(what) => Err(Failure::made(
+                WH_ERR_STATE,
+                format!("not now: the hive in this process {what}"),
+            )),
+            _ => Ok(std::mem::take(&mut hive.stage)),
+        })?;
+        if boundary::is_copy() {
+            // It is the other process's to end it, with its connections.
+            std::mem::forget(stage);
+        } else {
+            stage.finish();
+        }
         // Dropped with nothing borrowed: it calls the host.
         let freed = HIVES.with_borrow_mut(|hives| hives.remove(hive))?;
         drop(freed);
@@ -277,7 +289,8 @@ pub unsafe extern "C" fn wh_hive_fork_with(
 
 /// Hands every line of the log to the host, instead of to standard error or the log file: its level, one of WH_LOG_*, and
 /// what it says, with control characters escaped, without time and place.
-/// The function may call nothing but what any thread may. It is destroyed with the hive.
+/// The function may call nothing but what any thread may; what it logs itself goes to standard error. It is destroyed with
+/// the hive.
 /// Errors: WH_ERR_RUNNING. Thread: the loop's; the function is called on whichever thread logs. Ownership: `user` belongs to
 /// the library until it calls `destroy`, which it also does if this call fails.
 #[unsafe(no_mangle)]

@@ -66,3 +66,4 @@ mod error;
 mod events;
 mod handles;
 mod lent;
+mod sys;

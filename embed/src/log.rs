@@ -1,12 +1,14 @@
 //! The hive's log.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::io::Write as _;
 
 use log::Level;
 
 use crate::boundary;
 use crate::bytes;
-use crate::callback::Callback;
+use crate::callback::{Callback, call_for};
 use crate::codes::{WH_ERR_VALUE, wh_result};
 use crate::error::Failure;
 
@@ -35,11 +37,25 @@ const LEVELS: [(u32, Level); 5] = [
     (WH_LOG_TRACE, Level::Trace),
 ];
 
+thread_local! {
+    static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tells the host a line. One that is logged by its own function, on the same thread, goes to standard error instead.
 pub(crate) fn call(callback: &Callback<Log>, level: Level, text: &str) {
+    if IS_INSIDE.replace(true) {
+        // Without a standard error there is nowhere else to say it.
+        let _ = writeln!(std::io::stderr(), "{level} {text}");
+        return;
+    }
     let number = LEVELS.iter().find(|(_, known)| *known == level);
     let number = number.map_or(WH_LOG_ERROR, |(number, _)| *number);
-    // SAFETY: the host's own function with its own pointer; the text is good until it returns.
-    unsafe { (callback.function)(callback.user(), number, text.as_ptr().cast(), text.len()) };
+    let told = call_for(|| {
+        // SAFETY: the host's own function with its own pointer; the text is good until it returns.
+        unsafe { (callback.function)(callback.user(), number, text.as_ptr().cast(), text.len()) };
+    });
+    drop(told);
+    IS_INSIDE.set(false);
 }
 
 /// Writes to the hive's log; each line of the text becomes one of the log. What is no UTF-8 becomes U+FFFD. Before a hive is

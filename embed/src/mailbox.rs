@@ -50,6 +50,7 @@ pub unsafe extern "C" fn wh_mailbox_post(
 ) -> wh_result {
     let user = User::new(user, destroy);
     boundary::anywhere(move || {
+        boundary::check_process()?;
         let callback = Callback::<Plain>::new(function, user)?;
         let mailbox = with(|all| all.get(mailbox).cloned())?;
         mailbox.post(move |_| {

@@ -200,7 +200,10 @@ fn start(hive: wh_hive, mut given: Vec<OsString>) -> Outcome<(i32, i32)> {
             let stage = Stage::Seated(Box::new((program, seat)));
             (stage, WH_ROLE_WORKER, 0)
         }
-        Started::Master(master) => (Stage::Master(Box::new(master)), WH_ROLE_MASTER, 0),
+        Started::Master(master) => {
+            boundary::settle()?;
+            (Stage::Master(Box::new(master)), WH_ROLE_MASTER, 0)
+        }
     };
     put(hive, stage)?;
     Ok((role, code))
@@ -237,6 +240,7 @@ fn begin(hive: wh_hive, nested: bool) -> Outcome {
     if !is_seated {
         return Ok(());
     }
+    boundary::settle()?;
     let stage = match take(hive, "is beginning", |_| true)? {
         Stage::Seated(seated) => {
             let (program, seat) = *seated;

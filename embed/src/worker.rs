@@ -97,7 +97,7 @@ pub unsafe extern "C" fn wh_worker_new(
 /// Thread: the loop's.
 #[unsafe(no_mangle)]
 pub extern "C" fn wh_worker_free(worker: wh_worker) -> wh_result {
-    boundary::looking(|| {
+    boundary::freeing(|| {
         take(worker)?;
         crate::hive::disown_if_empty();
         Ok(())
