@@ -23,13 +23,15 @@ const CHANGED: [Signal; 10] = [
 ];
 
 /// What is sent to everybody, and is for the master: Ctrl-C and a hang-up reach the whole foreground group, `pkill -USR1
-/// name` all of a name. And what a closed pipe says, which a write says too.
-const FOR_MASTER: [Signal; 5] = [
+/// name` all of a name. And what a closed pipe says, which a write says too, and a terminal.
+const FOR_MASTER: [Signal; 7] = [
     Signal::SIGINT,
     Signal::SIGHUP,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
     Signal::SIGPIPE,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
 ];
 
 /// The handlers that were installed in this process by signal-hook. It does that once for each signal, and does not notice
@@ -74,8 +76,7 @@ impl Dispositions {
             match signal {
                 Signal::SIGTERM | Signal::SIGQUIT => {}
                 Signal::SIGINT => sys::ignore(signal)?,
-                // The terminal's are ignored since the start: a background process may write, and its reads fail.
-                Signal::SIGTTIN | Signal::SIGTTOU if !disposition.is_handler() => {}
+                // The terminal's too: a background process may write then, and its reads fail.
                 signal if FOR_MASTER.contains(&signal) && !disposition.is_handler() => {
                     sys::ignore(signal)?;
                 }

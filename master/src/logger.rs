@@ -333,6 +333,10 @@ pub(crate) fn adopt(
 
 /// Where lines go from now on, instead of to standard error or the file; with none, there again.
 pub(crate) fn sink(sink: Option<Arc<Sink>>) {
+    if sink.is_some() && !INSTALLED.load(Ordering::Relaxed) {
+        // What is logged before the start, which knows the level.
+        install(LevelFilter::Info);
+    }
     let before = std::mem::replace(&mut LOGGER.state().sink, sink);
     // Outside of the lock: what it held may log when it goes.
     drop(before);

@@ -1,6 +1,6 @@
 //! The signals of the master: caught, or read; a handler only notes them, and the loop decides.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::unix::SourceFd;
@@ -20,29 +20,46 @@ use crate::{dispositions, sys};
 /// What the master is told by signals.
 pub(crate) struct Signals {
     caught: Caught,
-    /// Signals that are not caught, but read.
-    held: SignalFd,
+    /// Signals that are not caught, but read; none if those are caught too.
+    held: Option<SignalFd>,
 }
 
 impl Signals {
     /// Takes note of them from now on. `init`: strangers' orphans become our children.
     pub(crate) fn catch(init: bool, hosted: bool) -> Result<Self, StartError> {
+        let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
+        if init {
+            wanted.push(SIGCHLD);
+        }
+        let holds = can_hold(hosted);
+        if !holds {
+            wanted.extend([SIGTTIN, SIGTTOU]);
+        }
+        let caught = caught(&wanted, hosted)?;
+        let held = holds.then(held_signals).transpose();
         Ok(Self {
-            caught: caught(init, hosted)?,
-            held: held_signals().map_err(StartError::system("read signals"))?,
+            caught,
+            held: held.map_err(StartError::system("read signals"))?,
         })
     }
 
     pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
         registry.register(&mut self.caught, SIGNALS, Interest::READABLE)?;
-        let held = self.held.as_fd().as_raw_fd();
-        registry.register(&mut SourceFd(&held), HELD, Interest::READABLE)
+        match &self.held {
+            Some(held) => {
+                let held = held.as_fd().as_raw_fd();
+                registry.register(&mut SourceFd(&held), HELD, Interest::READABLE)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Those that have come.
     fn pending(&mut self) -> Vec<i32> {
         let mut all: Vec<i32> = self.caught.pending().collect();
-        while let Ok(Some(info)) = self.held.read_signal() {
+        while let Some(held) = &self.held
+            && let Ok(Some(info)) = held.read_signal()
+        {
             all.push(info.ssi_signo.cast_signed());
         }
         all
@@ -131,12 +148,8 @@ impl Master {
 }
 
 /// The signals that the master takes note of.
-fn caught(init: bool, hosted: bool) -> Result<Caught, StartError> {
-    let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP];
-    if init {
-        wanted.push(SIGCHLD);
-    }
-    let signals = Caught::new(&wanted).map_err(StartError::system("catch signals"))?;
+fn caught(wanted: &[i32], hosted: bool) -> Result<Caught, StartError> {
+    let signals = Caught::new(wanted).map_err(StartError::system("catch signals"))?;
     if hosted {
         let mut caught = wanted.iter().filter_map(|signal| (*signal).try_into().ok());
         caught
@@ -171,6 +184,9 @@ pub(crate) fn restore_children() -> Result<(), StartError> {
 /// They stay blocked, because then it does not (`tty_ioctl(4)`, termios(3)): it lets such a process write, and tells one
 /// that reads that it cannot. Were they caught, a line of the log would be tried again and again. Those that somebody
 /// sends on purpose are read here.
+///
+/// That needs a process in which nobody else takes them: a thread that does not block them would, and throw them away. A
+/// host may have such threads one day.
 fn held_signals() -> io::Result<SignalFd> {
     let held = held();
     held.thread_block()?;
@@ -178,6 +194,14 @@ fn held_signals() -> io::Result<SignalFd> {
         &held,
         SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
     )?)
+}
+
+/// True if these two are to be read. They are caught where there are threads, unless there is a terminal, which is worse.
+fn can_hold(hosted: bool) -> bool {
+    let alone = !hosted && matches!(sys::threads(), Ok(0 | 1));
+    let is_terminal =
+        io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
+    alone || is_terminal
 }
 
 /// A mask without those signals that only the master blocks.

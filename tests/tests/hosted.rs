@@ -55,7 +55,13 @@ fn host(kinds: &str, options: &[&str]) -> (Setup, Port, Record) {
 }
 
 /// What a host writes when a hive is over: its child is still its own, and so are its handlers.
-const AFTER: [&str; 4] = ["child true", "SIGUSR2 1", "SIGTERM 1", "exit"];
+const AFTER: [&str; 5] = [
+    "child true",
+    "blocked 0, children ignored false",
+    "SIGUSR2 1",
+    "SIGTERM 1",
+    "exit",
+];
 
 #[test]
 fn processes_are_forked_by_the_host_and_only_workers_come_back_to_it() {
@@ -222,6 +228,11 @@ fn a_master_in_a_loop_of_the_host_leaves_it_its_threads_and_its_time() {
         }
         assert_eq!(hive.verb("scale", &["3"]).code, Some(0));
         assert_eq!(hive.slots().len(), 3);
+        if kinds == "nested" {
+            let mark = hive.mark();
+            hive.signal(Signal::SIGTTIN);
+            hive.wait_for_line_after(mark, "slot=3 ready");
+        }
         witnesses.serve(100);
         let unexplained = witnesses.unexplained(&[death]);
         assert!(unexplained.is_empty(), "{unexplained:?}");
@@ -256,19 +267,35 @@ fn a_nested_master_cannot_fork_and_says_what_to_do() {
 
 #[test]
 fn signals_that_are_left_to_the_host_do_nothing_in_a_worker_but_what_the_host_does() {
-    let options = ["--spawn", "exec"];
-    let (setup, port, _record) = host("nested keeps", &options);
-    let mut hive = setup.start();
-    let worker = hive.workers()[0];
-    let mut client = TextClient::connect(port.addr());
-    client.ask("who");
-    for signal in [Signal::SIGTERM, Signal::SIGUSR2] {
-        proc::signal(worker, signal);
+    for (kinds, spawn) in [("nested keeps", "exec"), ("forks keeps", "fork")] {
+        let (setup, port, _record) = host(kinds, &["--spawn", spawn]);
+        let mut hive = setup.start();
+        let worker = hive.workers()[0];
+        let mut client = TextClient::connect(port.addr());
+        client.ask("who");
+        for signal in [Signal::SIGTERM, Signal::SIGUSR2] {
+            proc::signal(worker, signal);
+        }
+        eventually("the host's handlers", || {
+            (client.ask("came") == "1 0 1").then_some(())
+        });
+        assert_eq!(hive.workers(), [worker]);
+        hive.signal(Signal::SIGTERM);
+        assert!(hive.wait().success());
     }
-    eventually("the host's handlers", || {
-        (client.ask("came") == "1 0 1").then_some(())
-    });
-    assert_eq!(hive.workers(), [worker]);
-    hive.signal(Signal::SIGTERM);
-    assert!(hive.wait().success());
+}
+
+#[test]
+fn a_host_that_ignores_the_ends_of_its_children_does_so_again_and_the_hive_does_not() {
+    let (setup, _port, record) = host("forks deaf", &["--count", "2"]);
+    let mut hive = setup.start();
+    let mark = hive.mark();
+    proc::signal(hive.slots()[1], Signal::SIGKILL);
+    let ended = hive.wait_for_line_after(mark, "was killed by SIGKILL");
+    assert!(ended.contains("hosted[1]"), "{ended}");
+    hive.wait_for_line_after(mark, "slot=1 ready");
+    assert!(hive.stop().success());
+    let lines = record.of(hive.pid());
+    let ignored = "blocked 0, children ignored true".to_owned();
+    assert!(lines.contains(&ignored), "{lines:?}");
 }

@@ -5,7 +5,7 @@
 //! and `lies` fork by themselves, or do not; `nested` runs the master by a loop of its own, beside threads; `keeps` leaves
 //! signals to nobody else; `again` starts another hive when the first is over; `logs` takes the lines of the log;
 //! `vanishes` removes the program's file; `attaches` takes a place in a hive that is not its own, `listless` without an
-//! address, `doubly` with two workers.
+//! address, `doubly` with two workers; `deaf` ignores the ends of its children.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -63,6 +63,11 @@ fn main() -> ExitCode {
     let child = Command::new("/bin/sh")
         .args(["-c", &format!("exit {CHILD}")])
         .spawn();
+    if is("deaf") {
+        let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        // SAFETY: to ignore a signal runs no code.
+        unsafe { sigaction(Signal::SIGCHLD, &ignored) }.expect("a disposition");
+    }
     let mut code = start(&args, &is);
     if is("again") && code == Some(0) {
         note("again");
@@ -219,6 +224,12 @@ fn settle(child: io::Result<Child>) {
     let ended = child.and_then(|mut child| child.wait());
     let code = ended.ok().and_then(|status| status.code());
     note(&format!("child {:?}", code == Some(CHILD)));
+    let mask = SigSet::thread_get_mask().expect("a mask");
+    note(&format!(
+        "blocked {}, children ignored {}",
+        mask.iter().count(),
+        disposition(Signal::SIGCHLD).sa_sigaction == libc::SIG_IGN
+    ));
     for signal in [Signal::SIGUSR2, Signal::SIGTERM] {
         let before = CAME[signal as usize].load(Ordering::Relaxed);
         raise(signal).expect("a signal");
@@ -260,12 +271,16 @@ fn install(signals: &[Signal]) {
 
 /// True if the handler of a signal runs on the alternate stack of a thread that has one.
 fn is_on_stack(signal: Signal) -> bool {
+    disposition(signal).sa_flags & libc::SA_ONSTACK != 0
+}
+
+fn disposition(signal: Signal) -> libc::sigaction {
     let mut found = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: nothing is changed, and what is there now is written to the room that is given.
     let result = unsafe { libc::sigaction(signal as i32, std::ptr::null(), found.as_mut_ptr()) };
     assert_eq!(result, 0);
     // SAFETY: the call has written it.
-    unsafe { found.assume_init() }.sa_flags & libc::SA_ONSTACK != 0
+    unsafe { found.assume_init() }
 }
 
 fn came() -> String {
