@@ -375,6 +375,11 @@ impl Master {
         while let Some(timer) = self.timers.due(now) {
             self.on_timer(timer);
         }
+        self.go_on();
+    }
+
+    /// Begins with what was wanted and could not be begun with so far.
+    pub(crate) fn go_on(&mut self) {
         self.go_on_scaling();
         self.go_on_upgrading();
         self.tell_manager();

@@ -36,6 +36,8 @@ use crate::start::ended;
 pub struct HostedMaster {
     /// The program's.
     name: String,
+    /// The process that it is the master in: a copy that the host makes of itself has this too, and is no master.
+    owner: u32,
     events: Events,
     stage: Stage,
 }
@@ -49,6 +51,7 @@ impl HostedMaster {
     pub(crate) fn new(name: String, master: Master) -> Self {
         let mut nested = Self {
             name,
+            owner: std::process::id(),
             events: Events::with_capacity(EVENTS),
             stage: Stage::Running(Box::new(master)),
         };
@@ -84,7 +87,15 @@ impl HostedMaster {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    /// In a copy of the process, which is no master.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        if self.is_copy() {
+            return Err(io::Error::other(
+                "this process is a copy of the one that the master is in, and has nothing to do with the hive",
+            ));
+        }
         if let Stage::Running(master) = &mut self.stage {
             master.turn(&mut self.events, timeout);
         }
@@ -105,13 +116,18 @@ impl HostedMaster {
     /// # }
     /// ```
     pub fn signal(&mut self, signal: i32) {
+        if self.is_copy() {
+            return;
+        }
         if let Stage::Running(master) = &mut self.stage {
             master.on_signal(signal);
+            master.go_on();
         }
         self.settle();
     }
 
-    /// How the hive has ended. If it has not, it is stopped, and its end is waited for.
+    /// How the hive has ended. If it has not, it is stopped, and its end is waited for. In a copy of the process nothing
+    /// happens.
     ///
     /// ```no_run
     /// # fn nest(master: workhive::host::HostedMaster) {
@@ -120,6 +136,9 @@ impl HostedMaster {
     /// # }
     /// ```
     pub fn finish(mut self) -> Exit {
+        if self.is_copy() {
+            return Exit::FAILURE;
+        }
         if let Stage::Running(master) = &mut self.stage {
             master.stop(true);
         }
@@ -130,6 +149,10 @@ impl HostedMaster {
                 Stage::Over(exit) => return *exit,
             }
         }
+    }
+
+    fn is_copy(&self) -> bool {
+        std::process::id() != self.owner
     }
 
     /// Does what was put off until the next wait, so that nothing is left but what the descriptor tells.

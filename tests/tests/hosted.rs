@@ -245,6 +245,32 @@ fn a_master_in_a_loop_of_the_host_leaves_it_its_threads_and_its_time() {
 }
 
 #[test]
+fn a_master_in_a_loop_of_the_host_is_upgraded_like_others() {
+    let (setup, port, record) = host("nested", &["--spawn", "exec", "--count", "2"]);
+    let mut hive = setup.start();
+    let old = hive.pid();
+    let before = hive.slots();
+    hive.signal(Signal::SIGUSR2);
+    hive.meet_heir();
+    let after = hive.slots();
+    assert!(after.len() == 2 && after.iter().all(|pid| !before.contains(pid)));
+    TextClient::connect(port.addr()).ask("who");
+    assert!(record.of(old).ends_with(&AFTER.map(str::to_owned)));
+    assert!(hive.stop().success());
+}
+
+#[test]
+fn a_copy_that_the_host_makes_of_itself_is_no_master() {
+    let (setup, port, record) = host("nested", &["--spawn", "exec"]);
+    let hive = setup.start();
+    let worker = hive.workers()[0];
+    let copies = record.who("copy true 1");
+    assert!(copies.len() == 1 && copies[0] != hive.pid(), "{copies:?}");
+    TextClient::connect(port.addr()).ask("who");
+    assert_eq!(hive.slots(), [worker]);
+}
+
+#[test]
 fn a_master_in_a_loop_of_the_host_does_what_time_asks_for() {
     // Nothing but a timer tells that the process has had its time to end.
     let options = ["--spawn", "exec", "--drain", "0.2"];

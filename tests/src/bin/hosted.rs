@@ -191,6 +191,21 @@ fn group(address: &str) -> Group {
 /// A loop of the program's own, which has something else to do as well.
 fn drive(mut master: HostedMaster, keeps: bool) -> u8 {
     let watched = master.poll_fd();
+    // A copy of a host may end without knowing that it had a master in it.
+    // SAFETY: the copy asks the master, which does nothing in it, and ends.
+    match unsafe { nix::unistd::fork() }.expect("a copy") {
+        ForkResult::Child => {
+            let refused = master.turn(Some(Duration::ZERO)).is_err();
+            master.signal(Signal::SIGTERM as i32);
+            let code = master.finish().code();
+            note(&format!("copy {refused} {code}"));
+            // SAFETY: ends the copy, and runs nothing of the program.
+            unsafe { libc::_exit(0) };
+        }
+        ForkResult::Parent { child } => {
+            nix::sys::wait::waitpid(child, None).expect("the copy's end");
+        }
+    }
     let mut tick = Instant::now();
     let mut ticks = 0_u32;
     loop {
