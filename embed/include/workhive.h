@@ -66,7 +66,7 @@
 // A bug of the library: it panicked. Please report it.
 #define WH_ERR_PANIC 107
 
-// The library does not have this function's older or newer form.
+// For packages to use: the library that was loaded has another WH_ABI_VERSION. The library itself does not return it.
 #define WH_ERR_ABI 108
 
 // Text that must be UTF-8 is not.
@@ -123,16 +123,16 @@
 // Applications close with 1000 or 3000 to 4999.
 #define WH_ERR_CLOSE_CODE 405
 
-// The command line makes no sense.
+// Reserved: a command line that makes no sense is printed, and ends in WH_ROLE_OVER with exit code 2.
 #define WH_ERR_USAGE 500
 
 // No seat was handed to this process.
 #define WH_ERR_NO_SEAT 501
 
-// The process has more than one thread, or the host's fork failed.
+// Reserved: a fork that fails is printed or logged, and ends in WH_ROLE_OVER with exit code 1.
 #define WH_ERR_FORK 502
 
-// The hive runs already.
+// The hive has been started already.
 #define WH_ERR_RUNNING 503
 
 // The system refused something else.
@@ -587,7 +587,7 @@ const char *wh_last_error(size_t *len);
 wh_result wh_fail_text(const char *text, size_t len);
 
 // A worker that is to listen at an address: a scheme, "://" and a place, as in "websocket://0.0.0.0:1234". Schemes:
-// websocket (or ws), http, text, frame, tcp, and those of wh_protocol_register. Places: "127.0.0.1:8080", "[::]:8080",
+// websocket (or ws), http, text, frame, tcp, and those of wh_protocol_register. Places: "127.0.0.1:8080", `[::]:8080`,
 // "localhost:8080", "unix:/path"; port 0 lets the system choose. Without a scheme it is tcp. An empty address makes a
 // worker without a listener of its own.
 // Errors: WH_ERR_SCHEME, WH_ERR_ADDRESS.
@@ -1033,7 +1033,7 @@ wh_result wh_conn_is_open(wh_conn conn, int32_t *out);
 // Errors: WH_ERR_GONE. Thread: the loop's. Lifetime: static.
 wh_result wh_conn_protocol(wh_conn conn, struct wh_bytes *out);
 
-// The other side: "127.0.0.1:5000", "[::1]:5000", "unix:/path" or "unix:".
+// The other side: "127.0.0.1:5000", `[::1]:5000`, "unix:/path" or "unix:".
 // Errors: WH_ERR_GONE. Thread: the loop's. Lifetime: until this thread's next call of the same function.
 wh_result wh_conn_remote_addr(wh_conn conn, struct wh_bytes *out);
 

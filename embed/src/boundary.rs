@@ -99,6 +99,11 @@ pub(crate) fn settle() -> Outcome {
     Ok(())
 }
 
+/// The loop is over: another hive may be started, and forked.
+pub(crate) fn unsettle() {
+    SETTLED.store(NOWHERE, Ordering::Release);
+}
+
 /// True in a process that the host has forked off a worker, or off a nested master: the sockets and the loop are those of
 /// the process that it is a copy of.
 pub(crate) fn is_copy() -> bool {

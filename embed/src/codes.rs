@@ -29,7 +29,7 @@ pub const WH_ERR_VALUE: i32 = 105;
 pub const WH_ERR_OPTION: i32 = 106;
 /// A bug of the library: it panicked. Please report it.
 pub const WH_ERR_PANIC: i32 = 107;
-/// The library does not have this function's older or newer form.
+/// For packages to use: the library that was loaded has another WH_ABI_VERSION. The library itself does not return it.
 pub const WH_ERR_ABI: i32 = 108;
 /// Text that must be UTF-8 is not.
 pub const WH_ERR_UTF8: i32 = 109;
@@ -71,13 +71,13 @@ pub const WH_ERR_OTHER_HIVE: i32 = 404;
 /// Applications close with 1000 or 3000 to 4999.
 pub const WH_ERR_CLOSE_CODE: i32 = 405;
 
-/// The command line makes no sense.
+/// Reserved: a command line that makes no sense is printed, and ends in WH_ROLE_OVER with exit code 2.
 pub const WH_ERR_USAGE: i32 = 500;
 /// No seat was handed to this process.
 pub const WH_ERR_NO_SEAT: i32 = 501;
-/// The process has more than one thread, or the host's fork failed.
+/// Reserved: a fork that fails is printed or logged, and ends in WH_ROLE_OVER with exit code 1.
 pub const WH_ERR_FORK: i32 = 502;
-/// The hive runs already.
+/// The hive has been started already.
 pub const WH_ERR_RUNNING: i32 = 503;
 /// The system refused something else.
 pub const WH_ERR_SYSTEM: i32 = 504;

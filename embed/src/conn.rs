@@ -331,7 +331,7 @@ pub unsafe extern "C" fn wh_conn_protocol(conn: wh_conn, out: *mut wh_bytes) -> 
     })
 }
 
-/// The other side: "127.0.0.1:5000", "[::1]:5000", "unix:/path" or "unix:".
+/// The other side: "127.0.0.1:5000", `[::1]:5000`, "unix:/path" or "unix:".
 /// Errors: WH_ERR_GONE. Thread: the loop's. Lifetime: until this thread's next call of the same function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wh_conn_remote_addr(conn: wh_conn, out: *mut wh_bytes) -> wh_result {

@@ -57,12 +57,14 @@ impl Stage {
 
     /// Ends what still runs, and returns the exit code.
     pub(crate) fn finish(self) -> i32 {
-        match self {
+        let code = match self {
             Self::Running(running) => i32::from(running.finish()),
             Self::Master(master) => i32::from(master.finish().code()),
-            Self::Over(code) => code,
-            _ => 0,
-        }
+            Self::Over(code) => return code,
+            _ => return 0,
+        };
+        boundary::unsettle();
+        code
     }
 
     fn name(&self) -> &'static str {

@@ -11,7 +11,7 @@ extern "C" fn count() {
 
 /// Counts from now on; 0, or why that cannot be.
 pub(crate) fn count_forks() -> i32 {
-    // SAFETY: the function is there as long as this library, which is never unloaded: its threads and handlers forbid it.
+    // SAFETY: the function is there as long as the library; libc forgets it when that is unloaded.
     unsafe { libc::pthread_atfork(None, None, Some(count)) }
 }
 

@@ -66,7 +66,7 @@ fn read_address(text: &str) -> Outcome<(Speech, Option<String>)> {
 }
 
 /// A worker that is to listen at an address: a scheme, "://" and a place, as in "websocket://0.0.0.0:1234". Schemes:
-/// websocket (or ws), http, text, frame, tcp, and those of wh_protocol_register. Places: "127.0.0.1:8080", "[::]:8080",
+/// websocket (or ws), http, text, frame, tcp, and those of wh_protocol_register. Places: "127.0.0.1:8080", `[::]:8080`,
 /// "localhost:8080", "unix:/path"; port 0 lets the system choose. Without a scheme it is tcp. An empty address makes a
 /// worker without a listener of its own.
 /// Errors: WH_ERR_SCHEME, WH_ERR_ADDRESS.
