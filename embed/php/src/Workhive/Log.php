@@ -1,0 +1,93 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Workhive;
+
+use Workerman\Worker;
+
+/**
+ * The log. As with Workerman, lines go to Worker::$logFile and, in the foreground, to standard error too. A daemon's is
+ * written by the library, and so is one that is named on the command line (--log-file, --log-format); a program that has
+ * called Hive::logWith gets the lines itself.
+ *
+ * @internal
+ */
+final class Log
+{
+    public const ERROR = 1;
+    public const WARN = 2;
+    public const INFO = 3;
+    public const LEVELS = [1 => 'error', 2 => 'warn', 3 => 'info', 4 => 'debug', 5 => 'trace'];
+
+    /** @var ?callable(string $level, string $text): void the program's own */
+    public static mixed $own = null;
+
+    /** What is in front of a line: which process this is. */
+    public static string $place = '';
+
+    /** @var ?resource opened by the master, so that processes which have given up their rights can still write to it */
+    private static $file = null;
+
+    private static ?int $inode = null;
+
+    public static function error(string $text): void
+    {
+        self::say(self::ERROR, $text);
+    }
+
+    public static function info(string $text): void
+    {
+        self::say(self::INFO, $text);
+    }
+
+    /** Into the log of the hive; where there is none yet, or no more, straight to where lines go. */
+    public static function say(int $level, string $text): void
+    {
+        $text = rtrim($text, "\r\n");
+        if (!isset(Library::$ffi) || !Process::$isUp || Library::$ffi->wh_log($level, $text, strlen($text)) !== Abi::OK) {
+            self::take($level, $text);
+        }
+    }
+
+    /** A line of the library's. */
+    public static function take(int $level, string $text): void
+    {
+        if (self::$own !== null) {
+            (self::$own)(self::LEVELS[$level] ?? (string) $level, $text);
+            return;
+        }
+        $head = date('Y-m-d H:i:s') . ' pid:' . getmypid() . ' ' . self::$place;
+        $lines = '';
+        foreach (explode("\n", $text) as $line) {
+            $lines .= $head . ($level === self::INFO ? '' : (self::LEVELS[$level] ?? $level) . ': ') . "$line\n";
+        }
+        @fwrite(STDERR, $lines);
+        self::write($lines);
+    }
+
+    private static function write(string $lines): void
+    {
+        $path = Worker::$logFile;
+        if ($path === '') {
+            return;
+        }
+        clearstatcache(true, $path);
+        $inode = @fileinode($path);
+        if (self::$file === null || ($inode !== self::$inode && $path !== '/dev/null')) {
+            // The first line, or the file was rotated. Who may not open it writes on to the one that he has.
+            $file = @fopen($path, 'a');
+            if ($file === false) {
+                $inode = self::$inode;
+            } else {
+                self::$file = $file;
+                clearstatcache(true, $path);
+                $inode = @fileinode($path);
+            }
+            self::$inode = $inode === false ? null : $inode;
+        }
+        if (self::$file !== null) {
+            @fwrite(self::$file, $lines);
+        }
+    }
+}
