@@ -68,6 +68,7 @@ wh_result wh_protocol_register(const char *scheme, size_t len, wh_input_fn input
 wh_result wh_sink_write(size_t sink, const char *data, size_t len);
 wh_result wh_hive_start(wh_hive hive, int32_t argc, const char *const *argv, int32_t *role, int32_t *exit_code);
 wh_result wh_loop(wh_hive hive, int32_t *exit_code);
+wh_result wh_worker_attach(wh_hive hive, int32_t *role, int32_t *exit_code);
 wh_result wh_run(wh_hive hive, int32_t argc, const char *const *argv, int32_t *exit_code);
 wh_result wh_poll_fd(wh_hive hive, int32_t *fd);
 wh_result wh_run_once(wh_hive hive, int64_t timeout_ms, int32_t *over);

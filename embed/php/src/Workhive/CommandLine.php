@@ -72,7 +72,8 @@ final class CommandLine
             // It prints into the log too, so that what PHP itself has to say at an end is not lost.
             array_push($options, '--log-file', Worker::$logFile);
         }
-        $ownsLog = $isStart && !$isDaemon && !$isLogged;
+        // Without a file, standard error is all there is, and the library writes to that by itself.
+        $ownsLog = $isStart && !$isDaemon && !$isLogged && Worker::$logFile !== '/dev/null';
         return new self(self::program(), $verb, $options, $isDaemon, $ownsLog);
     }
 

@@ -23,13 +23,20 @@ final class Log
     /** @var ?callable(string $level, string $text): void the program's own */
     public static mixed $own = null;
 
-    /** What is in front of a line: which process this is. */
-    public static string $place = '';
+    /** Which process this is, and its pid: a process that has not said yet where it belongs is the router. */
+    private static string $place = 'master';
+    private static int $placed = 0;
 
     /** @var ?resource opened by the master, so that processes which have given up their rights can still write to it */
     private static $file = null;
 
     private static ?int $inode = null;
+
+    public static function place(string $place): void
+    {
+        self::$place = $place;
+        self::$placed = (int) getmypid();
+    }
 
     public static function error(string $text): void
     {
@@ -57,10 +64,14 @@ final class Log
             (self::$own)(self::LEVELS[$level] ?? (string) $level, $text);
             return;
         }
-        $head = date('Y-m-d H:i:s') . ' pid:' . getmypid() . ' ' . self::$place;
+        // As the library writes them.
+        $time = sprintf('%s.%03dZ', gmdate('Y-m-d\TH:i:s', (int) ($now = microtime(true))), fmod($now, 1) * 1000);
+        $pid = getmypid();
+        $place = $pid === self::$placed ? self::$place : (self::$place === 'master' ? 'router[0]' : self::$place);
+        $level = strtoupper(self::LEVELS[$level] ?? (string) $level);
         $lines = '';
         foreach (explode("\n", $text) as $line) {
-            $lines .= $head . ($level === self::INFO ? '' : (self::LEVELS[$level] ?? $level) . ': ') . "$line\n";
+            $lines .= "$time $level $place $pid $line\n";
         }
         @fwrite(STDERR, $lines);
         self::write($lines);

@@ -81,6 +81,7 @@ final class Process
     private static function start(array $workers, CommandLine $line): int
     {
         Callbacks::make();
+        Log::place('master');
         Worker::$daemonize = Worker::$daemonize || $line->isDaemon;
         $ffi = Library::$ffi;
         Library::check($ffi->wh_hive_new($line->name, strlen($line->name), Library::$handle));
@@ -126,7 +127,7 @@ final class Process
         $place = $ffi->new('wh_place');
         Library::check($ffi->wh_place_of($hive, FFI::addr($place)));
         self::$slot = $place->slot;
-        Log::$place = Library::copy($place->group) . "[$place->slot] ";
+        Log::place(Library::copy($place->group) . "[$place->slot]");
         do {
             Library::check($ffi->wh_run_once($hive, -1, $over));
             // Signals whose handlers the program has installed by pcntl_signal.
