@@ -11,7 +11,7 @@ final class Server
 {
     private const DEADLINE = 20.0;
 
-    /** @var resource */
+    /** @var ?resource */
     private $process;
 
     /** @var resource */
@@ -22,7 +22,7 @@ final class Server
     private readonly string $folder;
 
     /** Starts `php program start` in a folder of its own, and waits until it is ready. */
-    public function __construct(private readonly string $program, array $environment = [], private readonly array $options = [])
+    public function __construct(private readonly string $program, private readonly array $environment = [], array $options = [])
     {
         $this->folder = sys_get_temp_dir() . '/workhive-php-' . getmypid() . '-' . bin2hex(random_bytes(4));
         mkdir($this->folder);
@@ -40,18 +40,34 @@ final class Server
 
     public function __destruct()
     {
-        $this->command('stop');
+        if ($this->process === null) {
+            return;
+        }
+        [$code, $text] = $this->command('stop');
+        if ($code !== 0) {
+            proc_terminate($this->process);
+        }
         proc_close($this->process);
+        $this->process = null;
         array_map(unlink(...), glob("$this->folder/*"));
         rmdir($this->folder);
+        if ($code !== 0) {
+            throw new RuntimeException("stop has failed: $text\n$this->said");
+        }
     }
 
     /** Another command for the same hive: its exit code and what it says. @return array{int, string} */
     public function command(string ...$words): array
     {
-        $command = implode(' ', array_map(escapeshellarg(...), [PHP_BINARY, $this->program, ...$words, '--pid-file', "$this->folder/pid"]));
-        exec("$command 2>&1", $lines, $code);
-        return [$code, implode("\n", $lines)];
+        $process = proc_open(
+            [PHP_BINARY, $this->program, ...$words, '--pid-file', "$this->folder/pid"],
+            [['file', '/dev/null', 'r'], ['pipe', 'w'], ['redirect', 1]],
+            $pipes,
+            $this->folder,
+            $this->environment + getenv(),
+        );
+        $text = stream_get_contents($pipes[1]);
+        return [proc_close($process), $text];
     }
 
     /** Reads on until this was said, once or more often. */
