@@ -167,6 +167,65 @@ def test_a_process_that_cannot_start_says_why(program):
     assert "RuntimeError: no database" in done.stderr
 
 
+def test_sys_exit_in_on_worker_start_is_a_process_that_cannot_start(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}")
+        worker.on_worker_start(lambda worker: sys.exit("no licence"))
+        run(worker)
+    """)
+    done = server.run("start")
+    assert done.returncode == 1
+    assert "on_worker_start has left by sys.exit('no licence')" in done.stderr
+
+
+def test_a_process_knows_its_place_and_what_it_has_done(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}", name="placed", count=2)
+
+        @worker.on_message
+        def on_message(connection, line):
+            here, stats = place(), workhive.stats()
+            assert here.pid == os.getpid() and here.slot in (0, 1) and stats.connections >= 1
+            connection.send(f"{here.group} {here.count} {here.generation} {stats.accepted >= 1}")
+
+        run(worker)
+    """).start()
+    assert server.lines().ask(b"x") == b"placed 2 0 True"
+
+
+def test_nothing_is_kept_of_what_is_over(program):
+    server = program("""
+        from workhive import _live, connection as connections
+        worker = Worker(f"text://{PORT}")
+
+        @worker.on_message
+        async def on_message(connection, line):
+            if line == "use":
+                Timer.after(0, lambda: None)
+                Timer.every(60, print).cancel()
+                await connection.bind_uid("u")
+                await send_to_uid("u", "pushed", exclude=[connection])
+                send_to_all("x", exclude=[connection.id], then=lambda outcome: None)
+                post(lambda: None)
+                await blocking(len, "abc")
+            # Not counted: what each connection leaves behind only when on_close has been called.
+            connection.send(f"{len(_live.objects)} {len(connections.connections)}")
+
+        run(worker)
+    """).start()
+
+    def count(line):
+        client = server.lines()
+        said = client.ask(line)
+        client.close()
+        return said
+
+    before = until(lambda: (said := count(b"look")).endswith(b" 1") and said, "only one connection is there")
+    for _ in range(20):
+        count(b"use")
+    until(lambda: count(b"look") == before, "everything has been let go")
+
+
 def test_the_log_of_the_program_is_that_of_the_hive(program):
     server = program("""
         worker = Worker(f"text://{PORT}", name="talker")

@@ -150,22 +150,19 @@ async def _work(connection: Connection, awaitable: Awaitable[Any], answers: bool
             held_back = held_back or event.incoming
             if failed and event.incoming:
                 continue
-            try:
-                result = event.handler(*event.arguments)
-            except BaseException as error:
-                _fail(connection, error)
-                failed = True
-                continue
-            if inspect.isawaitable(result):
-                failed = await _tried(connection, result, event.answers) is _FAILED or failed
-            elif event.answers and result is not None:
-                connection.answer(result)
+            failed = await _tried(connection, _called(event), event.answers) is _FAILED or failed
     finally:
         connection._turns = None
         handle = connection._handle
         lib.wh_conn_release(handle)
         if held_back and not connection._paused:
             lib.wh_conn_resume(handle)
+
+
+async def _called(event: Event) -> Any:
+    """The result of a handler, whether it is a coroutine or not."""
+    result = event.handler(*event.arguments)
+    return await result if inspect.isawaitable(result) else result
 
 
 _FAILED = object()

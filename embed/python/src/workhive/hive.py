@@ -14,7 +14,7 @@ from typing import Any, Awaitable, Callable, Coroutine, List, NamedTuple, NoRetu
 from . import _live, aio
 from . import log as _log
 from ._library import OK, check, error_of, ffi, lib, text_of
-from .errors import NotNow
+from .errors import Error, NotNow
 from .worker import Worker, spawn_number
 
 __all__ = ["Hive", "Place", "Stats", "blocking", "place", "post", "reload_all", "run", "stats", "stop", "stop_all"]
@@ -212,15 +212,22 @@ class Hive:
                 _signal.signal(_signal.SIGINT, _nothing)
 
     def _give_back(self) -> None:
+        """It is over: what was taken from the program is its own again, and what the library has of ours is let go."""
+        global _current
+        _current = None
         if self._interrupts:
             self._interrupts = False
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        handle, self._handle = self._handle, 0
+        lib.wh_hive_free(handle)
 
     def _entered(self, code: int, role: Any, exit_code: Any) -> Optional[int]:
         if code == OK and role[0] == lib.WH_ROLE_WORKER:
             return None
+        error = None if code == OK else error_of(code)
         self._give_back()
-        check(code)
+        if error is not None:
+            raise error
         return int(exit_code[0])
 
     def _quit(self, error: BaseException) -> None:
@@ -241,8 +248,10 @@ class Hive:
     def _finish(self) -> int:
         code = ffi.new("int32_t *")
         done = lib.wh_finish(self._handle, code)
+        error = None if done == OK else error_of(done)
         self._give_back()
-        check(done)
+        if error is not None:
+            raise error
         return int(code[0]) if self._quit_with is None else self._quit_with
 
     async def _stopped(self, stopper: Callable[[], Any]) -> None:
@@ -370,14 +379,19 @@ def begin_process() -> None:
         hive._mailbox = out[0]
 
 
+def left_early(error: SystemExit) -> Error:
+    """sys.exit() where nobody is served yet: the process could not start, whatever the code."""
+    return NotNow(f"on_worker_start has left by sys.exit({error.code!r})")
+
+
 async def become_ready(starting: Awaitable[Any]) -> None:
     """Says that the process is ready when its on_worker_start is, or why it is not."""
     handle = current()._handle
     try:
         await starting
     except BaseException as error:
-        if _live.quits(error):
-            return
+        if isinstance(error, SystemExit):
+            error = left_early(error)
         text = _live.story(error).encode("utf-8", "backslashreplace")
         lib.wh_ready(handle, text, len(text))
     else:

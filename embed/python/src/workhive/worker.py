@@ -345,8 +345,11 @@ class Worker:
 
         hive.begin_process()
         handler = self._handlers.get("on_worker_start")
-        result = handler(self) if handler else None
-        if result is not None and inspect.isawaitable(result):
+        try:
+            result = handler(self) if handler else None
+        except SystemExit as error:
+            raise hive.left_early(error) from error
+        if inspect.isawaitable(result):
             aio.begin(hive.become_ready(result))
             return PENDING
         return OK
