@@ -136,7 +136,7 @@ def test_a_program_with_threads_is_told_to_use_exec_and_runs_with_it(program):
     refused = program(threads, SPAWN="fork").run("start")
     assert refused.returncode != 0
     assert "thread" in refused.stderr and "exec" in refused.stderr, refused.stderr
-    server = program(threads, SPAWN="exec").start_here()
+    server = program(threads, SPAWN="exec").start()
     assert server.lines().ask(b"x") == b"2 threads"
 
 

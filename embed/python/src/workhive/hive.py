@@ -333,7 +333,10 @@ def post(function: Callable[..., object], *arguments: Any) -> None:
         except BaseException as error:
             _live.report(error, name)
 
-    check(lib.wh_mailbox_post(mailbox, _live.CALL, _live.keep(deliver), _live.DESTROY))
+    code = lib.wh_mailbox_post(mailbox, _live.CALL, _live.keep(deliver), _live.DESTROY)
+    if code == lib.WH_ERR_GONE:
+        raise NotNow("post() delivers to a running worker: this one has ended", code, "WH_ERR_GONE")
+    check(code)
 
 
 class _Work:
