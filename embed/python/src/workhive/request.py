@@ -139,7 +139,12 @@ class Request(_Head):
     __slots__ = ("body",)
 
     def __init__(self, head: bytes, ends: Tuple[int, int, int, int], flags: int, body: bytes) -> None:
-        super().__init__(head, ends, flags)
+        # Written out: there is one of these for each request.
+        self._head = head
+        self._ends = ends
+        self._flags = flags
+        self._headers = None
+        self._query = None
         self.body = body
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Any, Iterable, Mapping, Optional, Tuple, Union
@@ -43,7 +44,13 @@ def lines_of(headers: Optional[HeaderFields]) -> bytes:
     if not headers:
         return b""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return b"".join(checked_name(name) + b": " + checked_value(name, value) + b"\n" for name, value in pairs)
+    return b"".join([line_of(name, value) for name, value in pairs])
+
+
+@functools.lru_cache(maxsize=256)
+def line_of(name: str, value: str) -> bytes:
+    """One field. Most programs send the same few again and again."""
+    return checked_name(name) + b": " + checked_value(name, value) + b"\n"
 
 
 class Response:
