@@ -527,11 +527,44 @@ typedef struct wh_request_view {
 // Something that was asked for is in force: `result` is WH_OK; or WH_ERR_GONE: the connection ended first.
 typedef void (*wh_done_fn)(void *user, wh_result result);
 
+// A connection in a listing.
+typedef struct wh_member {
+    // Its id, as of wh_conn_id.
+    struct wh_bytes id;
+    // Its uids.
+    const struct wh_bytes *uids;
+    // How many they are.
+    size_t uid_count;
+} wh_member;
+
+// A page of connections, at most 1,000, which are lent. `more`: 1 if there are more; ask again with the id of the last of
+// these. `partial`: 1 if some may be missing, since not every process has answered.
+typedef void (*wh_members_fn)(void *user, const struct wh_member *members, size_t count, int32_t more, int32_t partial);
+
+// Session data, which are lent. `data` is NULL if there is no such connection; `len` is 0 if it has set none. `partial`: 1 if
+// the connection may exist all the same: its process has not answered.
+typedef void (*wh_session_fn)(void *user, const uint8_t *data, size_t len, int32_t partial);
+
 // One of WH_ONLINE, WH_OFFLINE, WH_UNKNOWN.
 typedef void (*wh_presence_fn)(void *user, int32_t presence);
 
 // So many connections; `partial` is 1 if there may be more, since not every process has answered.
 typedef void (*wh_count_fn)(void *user, uint64_t count, int32_t partial);
+
+// How much there is in the hive. Grows at its end only.
+typedef struct wh_totals {
+    // Uids with at least one connection.
+    uint64_t uids;
+    // Rooms with at least one member.
+    uint64_t rooms;
+    // Topics with at least one subscribed process.
+    uint64_t topics;
+    // Worker processes.
+    uint64_t processes;
+} wh_totals;
+
+// `totals` is lent. `partial`: 1 if there may be more.
+typedef void (*wh_totals_fn)(void *user, const struct wh_totals *totals, int32_t partial);
 
 // A page of names, which are lent. `next`: where the next page begins, -1 after the last. `partial`: 1 if some may be
 // missing.
@@ -1168,6 +1201,10 @@ wh_result wh_conn_unbind_uid(wh_conn conn, const uint8_t *uid, size_t len);
 wh_result wh_conn_uid(wh_conn conn,
                       struct wh_bytes *out);
 
+// All uids of the connection, in no particular order. In on_close they are still known.
+// Errors: WH_ERR_GONE. Thread: the loop's. Lifetime: until this thread's next call of the same function.
+wh_result wh_conn_uids(wh_conn conn, const struct wh_bytes **out, size_t *count);
+
 // Makes the connection a member of a room, 1 to 255 bytes: wh_send_to_room reaches it from any process. A connection can be
 // in 128 rooms, or WH_MAX_ROOMS. The same room again changes nothing.
 // `done` (may be NULL) is called when it is in force.
@@ -1195,6 +1232,43 @@ wh_result wh_conn_set_session(wh_conn conn, const uint8_t *data, size_t len);
 // Errors: WH_ERR_GONE. Thread: the loop's. Lifetime: until this thread's next call of the same function.
 wh_result wh_conn_session(wh_conn conn, struct wh_bytes *out);
 
+// Asks for the connections of a uid, a page of them.
+// `after`: NULL and 0 for the first page, else the id of the last connection of the page before. The answer comes later, once.
+// Errors: WH_ERR_NAME, WH_ERR_BUSY, WH_ERR_NULL, WH_ERR_VALUE for text that is no id. Thread: the loop's. Ownership: all bytes
+// are copied. `user` belongs to the library until it calls `destroy`, which it also does if this call fails.
+wh_result wh_members_of_uid(const uint8_t *uid,
+                            size_t uid_len,
+                            const char *after,
+                            size_t after_len,
+                            wh_members_fn function,
+                            void *user,
+                            wh_destroy_fn destroy);
+
+// Asks for the members of a room, as wh_members_of_uid does for a uid.
+wh_result wh_members_of_room(const uint8_t *room,
+                             size_t room_len,
+                             const char *after,
+                             size_t after_len,
+                             wh_members_fn function,
+                             void *user,
+                             wh_destroy_fn destroy);
+
+// Asks for all connections that wh_send_to_all reaches, as wh_members_of_uid does for a uid.
+wh_result wh_members_of_all(const char *after,
+                            size_t after_len,
+                            wh_members_fn function,
+                            void *user,
+                            wh_destroy_fn destroy);
+
+// Asks what a connection, in whichever process it is, has set with wh_conn_set_session. The answer comes later, once.
+// `id`: as of wh_conn_id. Errors: WH_ERR_VALUE for text that is no id, WH_ERR_OTHER_HIVE, WH_ERR_BUSY, WH_ERR_NULL. Thread: the
+// loop's. Ownership: as wh_members_of_uid.
+wh_result wh_session_of(const char *id,
+                        size_t id_len,
+                        wh_session_fn function,
+                        void *user,
+                        wh_destroy_fn destroy);
+
 // Asks whether a uid has a connection, anywhere in the hive. The answer comes later, once.
 // Errors: WH_ERR_NAME, WH_ERR_BUSY, WH_ERR_NULL. Thread: the loop's. Ownership: the uid is copied. `user` belongs to the
 // library until it calls `destroy`, which it also does if this call fails.
@@ -1211,6 +1285,10 @@ wh_result wh_room_size(const uint8_t *room, size_t len, wh_count_fn function, vo
 // Asks how many connections wh_send_to_all reaches. The answer comes later, once.
 // Errors, thread and ownership: as wh_is_uid_online.
 wh_result wh_online_count(wh_count_fn function, void *user, wh_destroy_fn destroy);
+
+// Asks how many uids, rooms, topics and processes there are in the hive. The answer comes later, once.
+// Errors, thread and ownership: as wh_is_uid_online.
+wh_result wh_totals_of_hive(wh_totals_fn function, void *user, wh_destroy_fn destroy);
 
 // Asks for the uids that are online, a page of up to 1,000, in no particular order.
 // `from`: -1 for the first page, else what the page before said. The answer comes later, once.
@@ -1346,6 +1424,18 @@ wh_result wh_join_uid(const uint8_t *uid, size_t uid_len, const uint8_t *room, s
 // Takes every connection of a uid from a room.
 // Errors: as wh_send_to_uid. Thread: the loop's. Ownership: both names are copied.
 wh_result wh_leave_uid(const uint8_t *uid, size_t uid_len, const uint8_t *room, size_t room_len);
+
+// Makes one connection, in whichever process it is, a member of a room. `id`: as of wh_conn_id.
+// Errors: as wh_send_to_connection. Thread: the loop's. Ownership: both texts are copied.
+wh_result wh_join_connection(const char *id, size_t id_len, const uint8_t *room, size_t room_len);
+
+// Takes one connection, in whichever process it is, from a room. `id`: as of wh_conn_id.
+// Errors: as wh_send_to_connection. Thread: the loop's. Ownership: both texts are copied.
+wh_result wh_leave_connection(const char *id, size_t id_len, const uint8_t *room, size_t room_len);
+
+// Ends a room: all its members leave it. Their connections stay.
+// Errors: as wh_send_to_uid. Thread: the loop's. Ownership: the name is copied.
+wh_result wh_dismiss_room(const uint8_t *room, size_t room_len);
 
 // Calls `function` in this process with every message that is published on a topic, 1 to 255 bytes, by whatever process of
 // the hive. A process has one subscription to a topic: another one replaces it.

@@ -1,6 +1,7 @@
 //! Bytes and texts that cross the border, and the places where results go.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 
 use crate::codes::{WH_ERR_LENGTH, WH_ERR_NULL, WH_ERR_UTF8, WH_ERR_VALUE};
 use crate::error::{Failure, Outcome};
@@ -168,6 +169,7 @@ pub(crate) enum Shelf {
     Local,
     Id,
     Uid,
+    Uids,
     Rooms,
     Session,
     Place,
@@ -177,7 +179,7 @@ const SHELVES: usize = Shelf::Place as usize + 1;
 
 thread_local! {
     static SHOWN: RefCell<[Vec<u8>; SHELVES]> = const { RefCell::new([const { Vec::new() }; SHELVES]) };
-    static LISTED: RefCell<Vec<wh_bytes>> = const { RefCell::new(Vec::new()) };
+    static LISTED: RefCell<[Vec<wh_bytes>; SHELVES]> = const { RefCell::new([const { Vec::new() }; SHELVES]) };
 }
 
 /// Keeps bytes until this thread's next call that needs the shelf, and lends them.
@@ -191,13 +193,17 @@ pub(crate) fn show(shelf: Shelf, fill: impl FnOnce(&mut Vec<u8>)) -> wh_bytes {
 }
 
 /// The same for many; lent is their list.
-pub(crate) fn show_list(shelf: Shelf, items: &[Vec<u8>]) -> (*const wh_bytes, usize) {
+pub(crate) fn show_list(
+    shelf: Shelf,
+    items: &[impl Deref<Target = [u8]>],
+) -> (*const wh_bytes, usize) {
     let all = show(shelf, |bytes| {
         for item in items {
             bytes.extend_from_slice(item);
         }
     });
-    LISTED.with_borrow_mut(|list| {
+    LISTED.with_borrow_mut(|lists| {
+        let list = &mut lists[shelf as usize];
         list.clear();
         let mut data = all.data;
         for item in items {

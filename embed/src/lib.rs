@@ -57,6 +57,7 @@ pub mod opening;
 // The whole hive.
 pub mod room;
 
+pub mod members;
 pub mod presence;
 pub mod push;
 pub mod topic;

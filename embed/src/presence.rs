@@ -33,6 +33,25 @@ pub type wh_names_fn = Option<
     ),
 >;
 
+/// How much there is in the hive. Grows at its end only.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct wh_totals {
+    /// Uids with at least one connection.
+    pub uids: u64,
+    /// Rooms with at least one member.
+    pub rooms: u64,
+    /// Topics with at least one subscribed process.
+    pub topics: u64,
+    /// Worker processes.
+    pub processes: u64,
+}
+
+/// `totals` is lent. `partial`: 1 if there may be more.
+pub type wh_totals_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, totals: *const wh_totals, partial: i32)>;
+
+type OnTotals = unsafe extern "C" fn(user: *mut c_void, totals: *const wh_totals, partial: i32);
 type OnPresence = unsafe extern "C" fn(user: *mut c_void, presence: i32);
 type OnCount = unsafe extern "C" fn(user: *mut c_void, count: u64, partial: i32);
 type OnNames = unsafe extern "C" fn(
@@ -144,6 +163,39 @@ pub unsafe extern "C" fn wh_online_count(
     boundary::on_loop(move || {
         let callback = Callback::new(function, user)?;
         Ok(Hive::new().online_count(move |count| tell_count(&callback, count))?)
+    })
+}
+
+/// Asks how many uids, rooms, topics and processes there are in the hive. The answer comes later, once.
+/// Errors, thread and ownership: as wh_is_uid_online.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wh_totals_of_hive(
+    function: wh_totals_fn,
+    user: *mut c_void,
+    destroy: wh_destroy_fn,
+) -> wh_result {
+    let user = User::new(user, destroy);
+    boundary::on_loop(move || {
+        let callback = Callback::<OnTotals>::new(function, user)?;
+        Ok(Hive::new().totals(move |totals| {
+            let told = wh_totals {
+                uids: totals.uids,
+                rooms: totals.rooms,
+                topics: totals.topics,
+                processes: totals.processes,
+            };
+            call(|| {
+                // SAFETY: the host's own function; what it is shown is good until it returns.
+                unsafe {
+                    (callback.function)(
+                        callback.user(),
+                        &raw const told,
+                        i32::from(totals.partial),
+                    );
+                }
+                WH_OK
+            })
+        })?)
     })
 }
 

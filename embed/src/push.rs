@@ -353,3 +353,56 @@ pub unsafe extern "C" fn wh_leave_uid(
         Ok(Hive::new().leave_uid(uid, room)?)
     })
 }
+
+/// Makes one connection, in whichever process it is, a member of a room. `id`: as of wh_conn_id.
+/// Errors: as wh_send_to_connection. Thread: the loop's. Ownership: both texts are copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wh_join_connection(
+    id: *const c_char,
+    id_len: usize,
+    room: *const u8,
+    room_len: usize,
+) -> wh_result {
+    boundary::on_loop(|| {
+        // SAFETY: the caller's promises.
+        let (id, room) = unsafe {
+            (
+                bytes::bytes(id.cast(), id_len)?,
+                bytes::bytes(room, room_len)?,
+            )
+        };
+        Ok(Hive::new().join_connection(connection_id(id)?, room)?)
+    })
+}
+
+/// Takes one connection, in whichever process it is, from a room. `id`: as of wh_conn_id.
+/// Errors: as wh_send_to_connection. Thread: the loop's. Ownership: both texts are copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wh_leave_connection(
+    id: *const c_char,
+    id_len: usize,
+    room: *const u8,
+    room_len: usize,
+) -> wh_result {
+    boundary::on_loop(|| {
+        // SAFETY: the caller's promises.
+        let (id, room) = unsafe {
+            (
+                bytes::bytes(id.cast(), id_len)?,
+                bytes::bytes(room, room_len)?,
+            )
+        };
+        Ok(Hive::new().leave_connection(connection_id(id)?, room)?)
+    })
+}
+
+/// Ends a room: all its members leave it. Their connections stay.
+/// Errors: as wh_send_to_uid. Thread: the loop's. Ownership: the name is copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wh_dismiss_room(room: *const u8, room_len: usize) -> wh_result {
+    boundary::on_loop(|| {
+        // SAFETY: the caller's promise.
+        let room = unsafe { bytes::bytes(room, room_len) }?;
+        Ok(Hive::new().dismiss_room(room)?)
+    })
+}

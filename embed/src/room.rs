@@ -147,6 +147,24 @@ pub unsafe extern "C" fn wh_conn_uid(conn: wh_conn, out: *mut wh_bytes) -> wh_re
     })
 }
 
+/// All uids of the connection, in no particular order. In on_close they are still known.
+/// Errors: WH_ERR_GONE. Thread: the loop's. Lifetime: until this thread's next call of the same function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wh_conn_uids(
+    conn: wh_conn,
+    out: *mut *const wh_bytes,
+    count: *mut usize,
+) -> wh_result {
+    boundary::looking(|| {
+        // SAFETY: the caller's promises.
+        let (out, count) = unsafe { (Out::new(out)?, Out::new(count)?) };
+        let (list, len) = show_list(Shelf::Uids, &known(conn)?.uids());
+        out.set(list);
+        count.set(len);
+        Ok(())
+    })
+}
+
 /// Makes the connection a member of a room, 1 to 255 bytes: wh_send_to_room reaches it from any process. A connection can be
 /// in 128 rooms, or WH_MAX_ROOMS. The same room again changes nothing.
 /// `done` (may be NULL) is called when it is in force.

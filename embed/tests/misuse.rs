@@ -7,8 +7,8 @@ use std::thread;
 
 use workhive_embed::codes::{WH_ERR_HANDLE, WH_ERR_THREAD, WH_OK, wh_result};
 use workhive_embed::{
-    blocking, callback, conn, hive, listen, log, mailbox, opening, presence, protocol, push,
-    request, response, room, run, stats, steer, timer, topic, worker,
+    blocking, callback, conn, hive, listen, log, mailbox, members, opening, presence, protocol,
+    push, request, response, room, run, stats, steer, timer, topic, worker,
 };
 
 /// Calls, with what is wrong about them.
@@ -584,6 +584,14 @@ fn every(with: &With) -> Vec<Refused> {
     call!(room, wh_conn_uid, 0, with.handle, with.pointer.cast());
     call!(
         room,
+        wh_conn_uids,
+        0,
+        with.handle,
+        with.pointer.cast(),
+        with.pointer.cast()
+    );
+    call!(
+        room,
         wh_conn_join_room,
         1,
         with.handle,
@@ -619,6 +627,50 @@ fn every(with: &With) -> Vec<Refused> {
     );
     call!(room, wh_conn_session, 0, with.handle, with.pointer.cast());
     call!(
+        members,
+        wh_members_of_uid,
+        1,
+        with.pointer.cast(),
+        with.len,
+        with.pointer.cast(),
+        with.len,
+        None,
+        user,
+        Some(destroyed)
+    );
+    call!(
+        members,
+        wh_members_of_room,
+        1,
+        with.pointer.cast(),
+        with.len,
+        with.pointer.cast(),
+        with.len,
+        None,
+        user,
+        Some(destroyed)
+    );
+    call!(
+        members,
+        wh_members_of_all,
+        1,
+        with.pointer.cast(),
+        with.len,
+        None,
+        user,
+        Some(destroyed)
+    );
+    call!(
+        members,
+        wh_session_of,
+        1,
+        with.pointer.cast(),
+        with.len,
+        None,
+        user,
+        Some(destroyed)
+    );
+    call!(
         presence,
         wh_is_uid_online,
         1,
@@ -639,6 +691,7 @@ fn every(with: &With) -> Vec<Refused> {
         Some(destroyed)
     );
     call!(presence, wh_online_count, 1, None, user, Some(destroyed));
+    call!(presence, wh_totals_of_hive, 1, None, user, Some(destroyed));
     call!(presence, wh_uids, 1, 0, None, user, Some(destroyed));
     call!(presence, wh_rooms, 1, 0, None, user, Some(destroyed));
     call!(
@@ -775,6 +828,25 @@ fn every(with: &With) -> Vec<Refused> {
         with.pointer.cast(),
         with.len
     );
+    call!(
+        push,
+        wh_join_connection,
+        0,
+        with.pointer.cast(),
+        with.len,
+        with.pointer.cast(),
+        with.len
+    );
+    call!(
+        push,
+        wh_leave_connection,
+        0,
+        with.pointer.cast(),
+        with.len,
+        with.pointer.cast(),
+        with.len
+    );
+    call!(push, wh_dismiss_room, 0, with.pointer.cast(), with.len);
     call!(
         topic,
         wh_subscribe,
