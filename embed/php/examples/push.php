@@ -26,7 +26,6 @@ $worker->uidConnections = [];
 $worker->onWorkerStart = function (): void {
     // Programs of this machine say here whom to tell what. Each process listens, and any of them reaches any user.
     $door = new Worker('text://' . (getenv('PUSH_TEXT_ADDRESS') ?: '127.0.0.1:5678'));
-    $door->reusePort = true;
     $door->onMessage = function (TcpConnection $connection, string $line): void {
         global $worker;
         $uid = json_decode($line, true)['uid'] ?? null;

@@ -24,7 +24,7 @@ final class ProgramTest extends TestCase
         $at = ['TEST_HTTP' => Server::address()];
         $server = new Server(self::PROGRAMS . '/inner.php', $at);
         $server->waitFor('Address already in use');
-        $server->waitFor('reuse_port');
+        $server->waitFor('$worker->reusePort = true');
         self::assertMatchesRegularExpression('/^process \d$/', (new Client($at['TEST_HTTP']))->http('GET /')[2]);
     }
 

@@ -75,8 +75,11 @@ class Worker
     /** Every process has a listening socket of its own. */
     public bool $reusePort = false;
 
-    /** For a listener inside a process: all processes accept from one socket. */
-    public bool $shared = false;
+    /**
+     * For a listener inside a process: all processes accept from one socket. Null: they do if the process's worker has
+     * `uidConnections`, since then it does not matter which of them hears of a push; else a second one is refused, as ever.
+     */
+    public ?bool $shared = null;
 
     /** tcp or unix. */
     public string $transport = 'tcp';
@@ -247,6 +250,12 @@ class Worker
     public function socketOption(string $name): mixed
     {
         return $this->socketContext['socket'][$name] ?? null;
+    }
+
+    /** @internal */
+    public function hasUidConnections(): bool
+    {
+        return $this->uids !== null;
     }
 
     /** @internal It accepts at this address of the library. */

@@ -65,12 +65,22 @@ final class Definition
     {
         $address = self::address($worker);
         $handle = self::open($worker, $address);
-        if ($worker->shared) {
+        if ($worker->shared ?? (!$worker->reusePort && Process::$worker?->hasUidConnections())) {
             self::int($handle, Abi::SHARED, 1);
         }
         $worker->id = Process::$slot;
-        Library::check(Library::$ffi->wh_listen($handle));
+        $result = Library::$ffi->wh_listen($handle);
+        if ($result !== Abi::OK) {
+            throw self::inPhp(Library::error($result));
+        }
         $worker->listensAt($address);
+    }
+
+    /** The remedies that the library names, as one writes them in PHP. */
+    private static function inPhp(Error $error): Error
+    {
+        $text = strtr($error->getMessage(), ['.reuse_port(true)' => '$worker->reusePort = true', '.shared(true)' => '$worker->shared = true']);
+        return new Error($text, $error->getCode(), $error->name);
     }
 
     private static function open(Worker $worker, string $address): int

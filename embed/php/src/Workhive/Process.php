@@ -25,6 +25,9 @@ final class Process
     /** Whether the hive has begun, so that its log can be written to. */
     public static bool $isUp = false;
 
+    /** The worker whose process this is. */
+    public static ?Worker $worker = null;
+
     /** Which process of its group this is. */
     public static int $slot = 0;
 
@@ -70,6 +73,7 @@ final class Process
     /** This process has begun to serve: it is that of this worker. */
     public static function entered(Worker $worker): void
     {
+        self::$worker = $worker;
         $worker->id = self::$slot;
         mt_srand();
         if (Worker::$daemonize && Worker::$stdoutFile !== '' && Worker::$stdoutFile !== '/dev/null') {

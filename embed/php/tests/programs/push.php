@@ -17,7 +17,8 @@ $hub->count = 4;
 $hub->uidConnections = array();
 $hub->onWorkerStart = function (Worker $hub): void {
     $door = new Worker('text://' . getenv('TEST_TEXT'));
-    $door->reusePort = true;
+    // One address in four processes: with uidConnections they share the socket, unless told otherwise.
+    $door->reusePort = getenv('TEST_REUSE_PORT') === '1';
     $door->onMessage = 'door';
     $door->listen();
 };
