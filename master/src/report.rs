@@ -230,7 +230,10 @@ impl Master {
         let counters = process.row.counters();
         let stuck_after = ms(self.running(process.slot).definition.stuck_after);
         let deadline = Some(counters.heartbeat_deadline_ms).filter(|deadline| *deadline != 0);
-        let turn = deadline.zip(now.monotonic_ms);
+        // A turn that is yet to begin is that of a process in a host's loop, which rests.
+        let turn = deadline
+            .zip(now.monotonic_ms)
+            .filter(|(deadline, now)| *deadline <= now + stuck_after);
         let stands_in_for = self.loans.owners(id).into_iter();
         Some(WorkerStatus {
             group: self.running(process.slot).definition.name.clone(),

@@ -251,16 +251,18 @@ impl Loop {
                 let due = core.next_wake().unwrap_or(sign_of_life);
                 due.min(sign_of_life)
             };
-            (now, core.clock.millis(now), turn, at)
+            let clock = &core.clock;
+            (now, clock.millis(now), turn, at, clock.millis(at))
         });
-        let Some((now, millis, turn, at)) = next else {
+        let Some((now, millis, turn, at, due)) = next else {
             return;
         };
         if let Err(error) = alarm.set(now, at) {
             log::error!("the alarm of the loop cannot be set: {error}");
         }
         self.note_turn(millis, turn);
-        self.set_stuck_deadline(millis);
+        // Its next turn begins when the alarm rings, if not before: until then nobody need take it for busy.
+        self.set_stuck_deadline(due);
     }
 
     fn note_turn(&mut self, now: u64, turn: Duration) {

@@ -25,7 +25,7 @@ struct Host {
     running: Running,
     master: MasterEnd,
     address: SocketAddr,
-    _page: StatsPage,
+    page: StatsPage,
 }
 
 impl Host {
@@ -67,7 +67,7 @@ impl Host {
             running: program.begin(seat, hosting).expect("it can begin"),
             master,
             address,
-            _page: page,
+            page,
         }
     }
 
@@ -101,6 +101,16 @@ impl Host {
             .set_read_timeout(Some(LIMIT))
             .expect("an open socket");
         client
+    }
+
+    /// How many milliseconds it has been at its present turn, as its master sees it; none if it rests.
+    fn busy_ms(&self) -> Option<u64> {
+        let row = self.page.row(0).expect("the row");
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
+        let now = u64::try_from(Duration::from(now).as_millis()).expect("not that long");
+        let deadline = row.counters().heartbeat_deadline_ms;
+        assert_ne!(deadline, 0, "a host that is stuck would not be noticed");
+        (now + 60_000).checked_sub(deadline)
     }
 
     fn is_ready(&self) -> bool {
@@ -234,6 +244,25 @@ fn the_host_is_called_for_the_first_turn_too() {
         "the descriptor says that there is something to do"
     );
     assert!(host.is_ready());
+    assert_eq!(host.running.finish(), 0);
+}
+
+#[test]
+fn a_process_that_rests_in_its_hosts_loop_is_not_busy_until_its_next_turn_is_due() {
+    let mut host = Host::begin(&remembers(&Met::default()));
+    host.settle();
+    assert_eq!(host.busy_ms(), None);
+    touch();
+    Process::here(|process| process.after(Duration::from_millis(30), |_| Ok(()))).expect("a timer");
+    host.running.turn(Some(Duration::ZERO));
+    // The host does not call: from then on it is.
+    let limit = Instant::now() + LIMIT;
+    while host.busy_ms().is_none() {
+        assert!(Instant::now() < limit, "it is not seen to be busy");
+        readable(host.running.poll_fd(), Duration::from_millis(50));
+    }
+    host.settle();
+    assert_eq!(host.busy_ms(), None);
     assert_eq!(host.running.finish(), 0);
 }
 
