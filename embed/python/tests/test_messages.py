@@ -250,6 +250,38 @@ def test_a_protocol_of_ones_own_takes_and_gives_objects(program):
     assert server.lines().ask(b"{}") == b'{"seen": true}'
 
 
+def test_what_encode_raises_is_raised_by_send(program):
+    server = program("""
+        @protocol("short")
+        class Short(Protocol):
+            def input(self, data):
+                return data[0] + 1
+
+            def decode(self, package):
+                return package[1:]
+
+            def encode(self, message):
+                return bytes([len(message)]) + message
+
+        worker = Worker(f"short://{PORT}")
+
+        @worker.on_message
+        def on_message(connection, message):
+            try:
+                connection.send(message * 100)
+            except ValueError as error:
+                connection.send(str(error).encode())
+
+        run(worker)
+    """).start()
+    client = server.lines()
+    client.socket.sendall(b"\x05hello")
+    said = b"bytes must be in range(0, 256)"
+    assert client.file.read(1 + len(said)) == bytes([len(said)]) + said
+    client.socket.sendall(b"\x01x")
+    assert client.file.read(101) == b"\x64" + b"x" * 100
+
+
 def test_a_websocket_can_be_refused_and_told_things(program):
     server = program("""
         worker = Worker(f"websocket://{PORT}")

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 
+import pytest
 from conftest import until
 
 WHO = """
@@ -48,12 +51,13 @@ def test_atexit_runs_in_each_process_and_output_is_not_written_twice(program):
     server = program(
         WHO
         + """
-print("once", flush=False)
-atexit.register(lambda: print("atexit of", os.getpid(), flush=True))
+# One write for each line, or those of the processes mix.
+sys.stdout.write("once\\n")
+atexit.register(lambda: sys.stdout.write(f"atexit of {os.getpid()}\\n"))
 
 @worker.on_worker_stop
 def stop(worker):
-    print("stop of", os.getpid())
+    sys.stdout.write(f"stop of {os.getpid()}\\n")
 
 run(worker)
 """
@@ -120,6 +124,36 @@ def test_children_of_the_program_are_its_own(program):
         run(worker)
     """).start()
     assert server.lines().ask(b"x") == b"out 7"
+
+
+def test_a_copy_that_a_handler_forks_harms_nobody(program):
+    server = program("""
+        import multiprocessing
+        worker = Worker(f"text://{PORT}")
+
+        @worker.on_message
+        def on_message(connection, line):
+            if line == "multiprocessing":
+                with multiprocessing.get_context("fork").Pool(2) as pool:
+                    connection.send(str(pool.map(abs, [-1, -2])))
+            elif line == "fork":
+                child = os.fork()
+                if child == 0:
+                    try:
+                        connection.send("from the copy")
+                    except NotNow:
+                        sys.exit(7)
+                connection.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+            else:
+                connection.send(line)
+
+        run(worker)
+    """).start()
+    client, other = server.lines(), server.lines()
+    assert client.ask(b"multiprocessing") == b"[1, 2]"
+    assert client.ask(b"fork") == b"7"
+    assert (client.ask(b"x"), other.ask(b"y")) == (b"x", b"y")
+    assert "Traceback" not in server.log
 
 
 def test_a_program_with_threads_is_told_to_use_exec_and_runs_with_it(program):
@@ -224,6 +258,32 @@ def test_nothing_is_kept_of_what_is_over(program):
     for _ in range(20):
         count(b"use")
     until(lambda: count(b"look") == before, "everything has been let go")
+
+
+PROGRAM = os.environ.get("WORKHIVE_PROGRAM", "")
+
+
+@pytest.mark.skipif(not PROGRAM, reason="WORKHIVE_PROGRAM does not name the program workhive")
+def test_workhive_run_attach_starts_processes_that_take_their_places(program):
+    server = program("""
+        worker = Worker("text://127.0.0.1:1")
+        worker.on_message(lambda connection, line: connection.send(f"{place().group} {place().count}"))
+        attach(worker)
+    """)
+    alone = server.run()
+    assert alone.returncode == 1 and "NotNow" in alone.stderr, alone.stderr
+    address = f"tcp://127.0.0.1:{server.port}"
+    words = [PROGRAM, "run", "--attach", "--count", "2", "--name", "attached", "--listen", address]
+    with open(server.log_file, "w") as log:
+        master = subprocess.Popen(
+            [*words, "--", sys.executable, str(server.path)], env=server.env, stdout=log, stderr=log
+        )
+    try:
+        server.logged("ready: 2 processes")
+        assert server.lines().ask(b"x") == b"attached 2"
+    finally:
+        master.send_signal(signal.SIGTERM)
+        assert master.wait(30) == 0, server.log
 
 
 def test_the_log_of_the_program_is_that_of_the_hive(program):

@@ -27,7 +27,7 @@ from .errors import (
     UnsuitableMessage,
     WrongThread,
 )
-from .hive import Hive, Place, Stats, blocking, place, post, reload_all, run, stats, stop, stop_all
+from .hive import Hive, Place, Stats, attach, blocking, place, post, reload_all, run, stats, stop, stop_all
 from .log import LogHandler
 from .protocols import Protocol, protocol
 from .request import Headers, Opening, Parameters, Request
@@ -98,6 +98,7 @@ __all__ = [
     "UnsuitableMessage",
     "Worker",
     "WrongThread",
+    "attach",
     "blocking",
     "close_connection",
     "close_room",

@@ -17,7 +17,20 @@ from ._library import OK, check, error_of, ffi, lib, text_of
 from .errors import Error, NotNow
 from .worker import Worker, spawn_number
 
-__all__ = ["Hive", "Place", "Stats", "blocking", "place", "post", "reload_all", "run", "stats", "stop", "stop_all"]
+__all__ = [
+    "Hive",
+    "Place",
+    "Stats",
+    "attach",
+    "blocking",
+    "place",
+    "post",
+    "reload_all",
+    "run",
+    "stats",
+    "stop",
+    "stop_all",
+]
 
 T = TypeVar("T")
 
@@ -83,6 +96,7 @@ class Hive:
         self._runner: Runner = asyncio if callable(asyncio) else _asyncio.run
         self._inside_asyncio = bool(asyncio)
         self._quit_with: Optional[int] = None
+        self._process = 0
         self._signals = signals
         self._interrupts = False
         self._mailbox = 0
@@ -243,6 +257,10 @@ class Hive:
             text = str(code).encode("utf-8", "backslashreplace")
             lib.wh_log(_live.ERROR, text, len(text))
             self._quit_with = 1
+        if os.getpid() != self._process:
+            # A copy of the process that a handler has forked: it ends here, and must not go back into the loop.
+            _flush()
+            os._exit(self._quit_with)
         lib.wh_stop(self._handle)
 
     def _finish(self) -> int:
@@ -281,6 +299,21 @@ def run(
     """
     hive = Hive(*workers, name=name, spawn=spawn, signals=signals, about=about, asyncio=asyncio, log=log)
     sys.exit(hive.run(argv))
+
+
+def attach(
+    worker: Worker,
+    *,
+    signals: bool = True,
+    asyncio: Union[bool, Runner] = False,
+    log: Optional[_log.LogFunction] = None,
+) -> NoReturn:
+    """In place of `run`, takes the place that the command `workhive run --attach` has for this process: the worker
+    listens where that says, whatever its own address is, and the process is one of that hive. `NotNow` if the program
+    was started in another way."""
+    hive = Hive(worker, signals=signals, asyncio=asyncio, log=log)
+    code = hive.attach()
+    sys.exit(hive.loop() if code is None else code)
 
 
 def current() -> Hive:
@@ -375,6 +408,7 @@ def blocking(function: Callable[..., T], *arguments: Any, then: Optional[Callabl
 def begin_process() -> None:
     """The first thing in a worker."""
     hive = current()
+    hive._process = os.getpid()
     _log.install()
     if not hive._mailbox:
         out = ffi.new("wh_mailbox *")

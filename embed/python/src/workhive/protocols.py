@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 
 from . import _live
 from ._library import FAILED, check, ffi, lib, unpack
@@ -60,13 +60,18 @@ class _Registered:
         self.protocol = protocol
         #: What `connection.send` was given: the library carries bytes alone, and asks for its encoding meanwhile.
         self.sending: Any = _NOTHING
+        #: What `encode` has raised meanwhile, for whoever called `send`.
+        self.failure: Optional[BaseException] = None
 
     def send(self, connection: Any, message: Any) -> None:
-        self.sending = message
+        self.sending, self.failure = message, None
         try:
-            connection._check(lib.wh_conn_send(connection._handle, lib.WH_BINARY, b"", 0))
+            code = lib.wh_conn_send(connection._handle, lib.WH_BINARY, b"", 0)
+            if self.failure is not None:
+                raise self.failure
+            connection._check(code)
         finally:
-            self.sending = _NOTHING
+            self.sending, self.failure = _NOTHING, None
 
 
 def protocol(scheme: str) -> Callable[[P], P]:
@@ -102,13 +107,16 @@ def py_input(user: int, data: Any, length: int) -> int:
 
 @ffi.def_extern(error=FAILED)  # type: ignore[untyped-decorator,unused-ignore]
 def py_encode(user: int, data: Any, length: int, sink: int) -> int:
+    registered = _live.objects[user]
     try:
-        registered = _live.objects[user]
         message = registered.sending
         if message is _NOTHING:
             message = unpack(data, length)
         package: Union[bytes, bytearray, memoryview] = registered.protocol.encode(message)
         check(lib.wh_sink_write(ffi.cast("void *", sink), ffi.from_buffer(package), len(package)))
     except BaseException as error:
+        if registered.sending is not _NOTHING:
+            registered.failure = error
+            return FAILED
         return _wrong(error)
     return 0

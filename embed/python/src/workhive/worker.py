@@ -66,8 +66,27 @@ class Worker:
     The address names a protocol: `websocket://0.0.0.0:1234`, `http://`, `text://`, `frame://`, `tcp://`, or one that
     `protocol` has registered; `unix:/path` may stand for host and port. Without an address it listens nowhere.
 
-    Times are in seconds, sizes in bytes. Handlers are given by decorators or by name; each may be `async def`
-    but `on_websocket_connect`:
+    Options, times in seconds and sizes in bytes. Of a group of processes:
+
+    - name, count: what it is called, how many processes (`--count` on the command line wins); one_process: why there
+      must not be more than one
+    - reloadable: False has a reload call `on_worker_reload` instead of replacing the process
+    - drain, boot_timeout, stuck_after: how long it may take to finish, to start, and one turn of the loop
+    - max_requests, max_lifetime, max_memory: after which it is replaced
+    - user, group, umask, chdir, nofile, nice, oom_score_adj, cpu_affinity: what its processes have
+    - spawn: "fork" or "exec"
+
+    Of an address: reuse_port (each process has a socket of its own), shared (one for all; only with `listen`), backlog.
+
+    Of its connections:
+
+    - max_message, max_send_buffer; linger, idle_timeout, message_timeout, send_timeout; half_open: whether a peer that
+      has said all is still sent to
+    - routed: False keeps them out of the routing; max_uids, max_rooms: of one connection
+    - http: max_head, max_headers, header_timeout, body_timeout, keep_alive_timeout
+    - websocket: ping_interval (0: none), pong_timeout, close_timeout, handshake_timeout, max_fragments
+
+    Handlers are given by decorators or by name; each may be `async def` but `on_websocket_connect`:
 
     >>> worker = Worker("text://127.0.0.1:0", count=2, name="echo")
     >>> @worker.on_message
