@@ -3,7 +3,7 @@
 
 const { isUtf8 } = require('node:buffer');
 const native = require('./native.js');
-const { failureText } = require('./failure.js');
+const { describe, failureText, LEVELS } = require('./failure.js');
 
 const TEXT = 0;
 const BINARY = 1;
@@ -51,8 +51,9 @@ class Connection {
   }
 
   end(data) {
-    if (data !== undefined) this.send(data);
+    const taken = data === undefined || this.send(data);
     native.connEnd(this._seat);
+    return taken;
   }
 
   destroy() {
@@ -194,7 +195,8 @@ function follow(conn, promise, then) {
   promise.then(then).then(
     () => native.connRelease(conn._seat),
     (error) => {
-      native.connFail(conn._seat, failureText(error));
+      // Of one that has ended meanwhile nobody else would tell.
+      if (!native.connFail(conn._seat, failureText(error))) native.hiveLog(LEVELS.warn, describe(error));
       native.connRelease(conn._seat);
     },
   );

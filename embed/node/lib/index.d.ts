@@ -159,8 +159,8 @@ export class Connection<ConnectionData = any> {
   send(data: any): boolean;
   /** Says the protocol's goodbye and ends when all has been sent. WebSockets: 1000, or a code from 3000 on. */
   close(code?: number, reason?: string): void;
-  /** Ends without a goodbye when all has been sent. */
-  end(data?: any): void;
+  /** Ends without a goodbye when all has been sent. False if the data, as of send(), was not taken. */
+  end(data?: any): boolean;
   /** Ends now; what waits is lost. */
   destroy(): void;
   /** Ends it as if a handler had thrown this. */

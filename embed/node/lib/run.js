@@ -14,7 +14,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2',
 /** How long 'workerStop' may take; a little more and the master would end the process. */
 const STOP_DEADLINE = 1800;
 /** How long a process that is done may still have something in hand. */
-const EXIT_DEADLINE = 500;
+const EXIT_DEADLINE = 200;
 
 let begun = false;
 

@@ -85,7 +85,6 @@ void promise_drop(void *promise);  /* the library's destroy function */
 
 /* That something was asked of the library outside of its turn, so that it gets one more before Node waits again. */
 void loop_touch(void);
-bool loop_is_turning(void);
 
 /* ---- conn.c: connections ---- */
 

@@ -17,11 +17,6 @@ void loop_touch(void)
     touched = true;
 }
 
-bool loop_is_turning(void)
-{
-    return turning;
-}
-
 static void freed(uv_handle_t *handle)
 {
     free(handle);
@@ -47,9 +42,10 @@ static void turn_in_scope(int32_t *over, wh_result *result)
     bool opened = napi_get_reference_value(env, resource, &object) == napi_ok
         && napi_open_callback_scope(env, object, context, &scope) == napi_ok;
     turning = true;
-    touched = false;
     *result = lib.wh_run_once(hive, 0, over);
     turning = false;
+    /* What its callbacks have asked for it has done. */
+    touched = false;
     if (opened)
         napi_close_callback_scope(env, scope);
 }

@@ -105,3 +105,24 @@ test('a process that is killed is replaced, and Node programs leave no process b
   assert.equal((await program.stop()).code, 0);
   for (const pid of pids) assert.throws(() => process.kill(Number(pid), 0), { code: 'ESRCH' });
 });
+
+test('an upgrade replaces the master, too; the new program serves, and nobody is refused in between', async (t) => {
+  const port = await freePort();
+  const program = await startProgram(t, version(1), { env: { PORT: port }, args: ['-d'], ready: false });
+  assert.equal((await program.exited).code, 0, program.log);
+  t.after(() => program.verb('stop'));
+  const before = JSON.parse((await program.verb('status', '--json')).stdout).pid;
+  const seen = new Map();
+  const going = { on: true };
+  const client = load(port, seen, going);
+  client.catch(() => {});
+  fs.writeFileSync(path.join(program.folder, program.file), version(2));
+  const upgrade = await program.verb('upgrade');
+  assert.equal(upgrade.code, 0, upgrade.stderr);
+  await eventually('the new text', async () => (await fetchText(port, '/')).text === 'version 2');
+  going.on = false;
+  await client;
+  const after = JSON.parse((await program.verb('status', '--json')).stdout).pid;
+  assert.notEqual(after, before);
+  assert.equal((await program.verb('stop', '-g')).code, 0);
+});
