@@ -1,6 +1,7 @@
 'use strict';
 // What the addon calls. What is thrown here it catches: the callback has failed, and the library ends that one connection.
 
+const { markAsUntransferable } = require('node:worker_threads');
 const native = require('./native.js');
 const { connectionAt, follow, forget, nameOf, wakeDrained } = require('./connection.js');
 const { describe, failureText, isPromise, LEVELS } = require('./failure.js');
@@ -56,6 +57,7 @@ let pool;
 
 function newPool() {
   pool = Buffer.allocUnsafeSlow(POOL_SIZE);
+  markAsUntransferable(pool.buffer);
   return pool;
 }
 

@@ -85,7 +85,7 @@ export interface CloseInfo {
   text: string;
 }
 
-/** What went wrong with a connection. For 'callback', the message is the whole stack of what a handler has thrown. */
+/** What went wrong with a connection. For 'callback', the message is what a handler has thrown; its stack is in the log. */
 export interface ConnectionError extends Error {
   kind: 'protocol' | 'io' | 'idle' | 'callback' | 'panic' | 'slow' | 'unknown';
 }

@@ -89,32 +89,46 @@ static int32_t on_conn(void *user, wh_conn conn)
 /* Short messages are copied into one Buffer, of which lib/dispatch.js makes slices: a Buffer of its own would cost each more
  * than all else together. Node's sockets do the same with what they read. */
 enum { POOL_MOST = 4096 };
-static uint8_t *pool;
-static size_t pool_size, pool_used;
-static napi_ref pool_buffer;
+static napi_ref pool;
+static size_t pool_used;
+
+/* The bytes of the Buffer behind a reference, asked for each time: a program can take them away from it (transfer). */
+static uint8_t *pool_bytes(size_t *size)
+{
+    napi_value buffer;
+    void *bytes = NULL;
+    *size = 0;
+    if (pool == NULL || napi_get_reference_value(env, pool, &buffer) != napi_ok || buffer == NULL
+        || napi_get_buffer_info(env, buffer, &bytes, size) != napi_ok)
+        return NULL;
+    return bytes;
+}
+
+static bool pool_renew(void)
+{
+    napi_value buffer;
+    if (!call_hook(HOOK_POOL, 0, NULL, &buffer))
+        return false;
+    if (pool != NULL)
+        napi_delete_reference(env, pool);
+    pool = NULL;
+    pool_used = 0;
+    return napi_create_reference(env, buffer, 1, &pool) == napi_ok;
+}
 
 /* Where `len` bytes go, or -1. */
 static int64_t pool_take(const uint8_t *data, size_t len)
 {
-    if (pool == NULL || pool_size - pool_used < len) {
-        napi_value buffer;
-        void *bytes = NULL;
-        size_t size = 0;
-        if (!call_hook(HOOK_POOL, 0, NULL, &buffer) || napi_get_buffer_info(env, buffer, &bytes, &size) != napi_ok || size < len)
+    size_t size;
+    uint8_t *bytes = pool_bytes(&size);
+    if (bytes == NULL || size < pool_used + len) {
+        if (!pool_renew() || (bytes = pool_bytes(&size)) == NULL || size < len)
             return -1;
-        if (pool_buffer != NULL)
-            napi_delete_reference(env, pool_buffer);
-        napi_create_reference(env, buffer, 1, &pool_buffer);
-        pool = bytes;
-        pool_size = size;
-        pool_used = 0;
     }
     size_t at = pool_used;
-    memcpy(pool + at, data, len);
+    memcpy(bytes + at, data, len);
     /* Views of longer numbers want to begin at a multiple of eight. */
     pool_used = at + ((len + 7) & ~(size_t)7);
-    if (pool_used > pool_size)
-        pool_used = pool_size;
     return (int64_t)at;
 }
 
