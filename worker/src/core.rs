@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -106,6 +107,7 @@ pub(crate) struct Core {
     /// What is decoded now. In a place of its own, which does not move with the core.
     pub(crate) glimpse: Box<Glimpse>,
     pub(crate) entries: Slab<Entry>,
+    /// Goes on from one loop of a process to the next.
     next_seq: u64,
     /// Connections with output or a new deadline: visited at the end of the turn. Each is in here once.
     pub(crate) dirty: Vec<Key>,
@@ -137,6 +139,16 @@ pub(crate) struct Core {
     pub(crate) drain: Option<Drain>,
 }
 
+/// The last number of a connection of the loops that this process had before: a handle of one of them must name no connection
+/// of the next.
+static LAST_SEQ: AtomicU64 = AtomicU64::new(0);
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        LAST_SEQ.fetch_max(self.next_seq - 1, Ordering::Relaxed);
+    }
+}
+
 impl Core {
     #[expect(
         clippy::too_many_arguments,
@@ -162,7 +174,7 @@ impl Core {
             counters: Counters::default(),
             glimpse,
             entries: Slab::new(),
-            next_seq: 1,
+            next_seq: LAST_SEQ.load(Ordering::Relaxed) + 1,
             dirty: Vec::new(),
             again: Vec::new(),
             closed: VecDeque::new(),

@@ -187,15 +187,23 @@ impl<S: 'static> Turns for Life<S> {
 
     fn finish(&mut self) -> u8 {
         let Some(state) = self.state.as_mut().filter(|_| self.phase != Phase::Failed) else {
-            drop(install(None));
+            uninstall();
             return 1;
         };
         self.main.end(state);
         if let Some(callback) = &self.stop {
             guard("on_worker_stop", || callback(&mut Process::new(state)));
         }
-        drop(install(None));
+        uninstall();
         0
+    }
+}
+
+/// Takes the loop from its thread. Letters that wait are dropped now: mailboxes that others have would keep them.
+fn uninstall() {
+    let core = install(None);
+    while let Some(letter) = core.as_ref().and_then(|core| core.mail.next()) {
+        drop(letter);
     }
 }
 
