@@ -12,17 +12,18 @@
  *  - Strings and bytes are a pointer and a length in bytes, and need not end in zero. NULL is allowed only with length 0. Texts
  *    are UTF-8. The library copies what it keeps. What it lends to a callback is good until that callback returns.
  *  - Threads: the thread of the first call of wh_hive_new, wh_worker_new or wh_protocol_register is the loop's, until all hives
- *    and workers are freed. All else is called on it (WH_ERR_THREAD), but for functions that say "Thread: any".
+ *    and workers are freed. Registered protocols belong to their thread for its life. All else is called on it (WH_ERR_THREAD), but for functions that say "Thread: any".
  *  - Callbacks are (function, user, destroy). `user` is given to each call. `destroy`, which may be NULL, is called exactly
  *    once with it, when the library will never call the function again: also when the call that took them has failed, and
  *    never while the function with that user is still running. What was not freed when its thread, or the process, ends is
  *    left as it is: nothing is called after main. Callbacks may call any function of the library that does not
- *    say otherwise; functions of the same worker may be replaced, connections ended, timers cancelled from inside of them.
+ *    say otherwise: end connections, their own too, cancel timers, open listeners.
  *  - A callback that returns int32_t says WH_OK, or, by anything else, that it has failed; wh_fail_text says why. A failed
  *    callback of a connection ends that connection with the protocol's goodbye for failures (WebSocket: 1011; HTTP: 500 if an
  *    answer is owed); on_error and on_close follow. Others are logged.
  *  - Exceptions and longjmp must not leave a callback.
- *  - Structs that say "grows at its end only" are passed with their size, so that old programs can use new libraries.
+ *  - Structs that say "grows at its end only" are passed with their size, so that old programs can use new libraries. All
+ *    others never change.
  *  - Times are in milliseconds, sizes in bytes.
  */
 
@@ -72,7 +73,7 @@
 // Text that must be UTF-8 is not.
 #define WH_ERR_UTF8 109
 
-// A callback failed. For callbacks to return; the library does not.
+// A callback failed: for callbacks to return; and the encode of a protocol of one's own has failed.
 #define WH_ERR_CALLBACK 110
 
 // The connection, or whoever was to be told, is no more.
@@ -551,7 +552,7 @@ typedef void (*wh_presence_fn)(void *user, int32_t presence);
 // So many connections; `partial` is 1 if there may be more, since not every process has answered.
 typedef void (*wh_count_fn)(void *user, uint64_t count, int32_t partial);
 
-// How much there is in the hive. Grows at its end only.
+// How much there is in the hive.
 typedef struct wh_totals {
     // Uids with at least one connection.
     uint64_t uids;
@@ -570,7 +571,7 @@ typedef void (*wh_totals_fn)(void *user, const struct wh_totals *totals, int32_t
 // missing.
 typedef void (*wh_names_fn)(void *user, const struct wh_bytes *names, size_t count, int64_t next, int32_t partial);
 
-// What became of a message, told by the processes that own the connections. Grows at its end only.
+// What became of a message, told by the processes that own the connections.
 typedef struct wh_outcome {
     // Connections that have it in their send buffer.
     uint64_t delivered;
@@ -1114,8 +1115,9 @@ wh_result wh_request_header(const struct wh_request *request, const char *name, 
 wh_result wh_request_headers(const struct wh_request *request, struct wh_bytes *out);
 
 // Answers the request of a connection that waits for its answer. Every request gets one.
-// `status`: 100 to 599. `headers`: lines "Name: value", each ended by LF or CRLF; Content-Length, Date and Connection are
-// written by the library. Whoever makes lines of foreign text must refuse CR, LF and NUL in it.
+// `status`: 100 to 599. `headers`: lines "Name: value", each ended by LF or CRLF. Content-Length, Transfer-Encoding and Date
+// are written by the library: a Content-Length must say what is true, a Date replaces the library's, "Connection: close"
+// ends the connection after this response. Whoever makes lines of foreign text must refuse CR, LF and NUL in it.
 // Errors: WH_ERR_PROTOCOL if no request waits, or for a status or headers that cannot be; WH_ERR_UTF8; WH_ERR_GONE.
 // Thread: the loop's. Ownership: headers and body are copied.
 wh_result wh_conn_respond(wh_conn conn,

@@ -33,7 +33,7 @@ pub const WH_ERR_PANIC: i32 = 107;
 pub const WH_ERR_ABI: i32 = 108;
 /// Text that must be UTF-8 is not.
 pub const WH_ERR_UTF8: i32 = 109;
-/// A callback failed. For callbacks to return; the library does not.
+/// A callback failed: for callbacks to return; and the encode of a protocol of one's own has failed.
 pub const WH_ERR_CALLBACK: i32 = 110;
 
 /// The connection, or whoever was to be told, is no more.

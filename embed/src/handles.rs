@@ -4,6 +4,8 @@
 //! is never set. Connections have the tag 0 and numbers of their own: 37 bits of the connection's sequence above 23 bits
 //! of its row. So no number of one kind is ever taken for one of another.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use workhive::Handle;
 use workhive_worker::Untyped;
 
@@ -33,9 +35,16 @@ impl Kind {
 
 const GENERATIONS: u32 = 1 << 28;
 
+/// How far apart the generations begin in the tables of different threads, so that a handle of a thread that has ended
+/// names nothing of another one.
+const APART: u32 = 1 << 16;
+static TABLES: AtomicU32 = AtomicU32::new(0);
+
 /// All that handles of one kind name.
 pub(crate) struct Table<T> {
     kind: Kind,
+    /// The first generation of every row, once there is one.
+    first: Option<u32>,
     rows: Vec<Row<T>>,
     /// Rows that can be given out again.
     free: Vec<u32>,
@@ -50,6 +59,7 @@ impl<T> Table<T> {
     pub(crate) const fn new(kind: Kind) -> Self {
         Self {
             kind,
+            first: None,
             rows: Vec::new(),
             free: Vec::new(),
         }
@@ -59,8 +69,12 @@ impl<T> Table<T> {
         let row = if let Some(row) = self.free.pop() {
             row
         } else {
+            let first = *self.first.get_or_insert_with(|| {
+                let table = TABLES.fetch_add(1, Ordering::Relaxed);
+                table.wrapping_mul(APART) % (GENERATIONS / 2)
+            });
             self.rows.push(Row {
-                generation: 0,
+                generation: first,
                 value: None,
             });
             // Memory ends before the numbers do.
@@ -176,6 +190,14 @@ mod tests {
                 assert!(others.get(handle).is_err());
             }
         }
+    }
+
+    #[test]
+    fn a_handle_of_one_table_names_nothing_in_the_next() {
+        let (mut one, mut next) = (Table::new(Kind::Hive), Table::new(Kind::Hive));
+        let handle = one.insert(());
+        next.insert(());
+        assert!(next.get(handle).is_err());
     }
 
     #[test]

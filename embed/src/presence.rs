@@ -33,7 +33,7 @@ pub type wh_names_fn = Option<
     ),
 >;
 
-/// How much there is in the hive. Grows at its end only.
+/// How much there is in the hive.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct wh_totals {

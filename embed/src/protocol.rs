@@ -179,7 +179,6 @@ pub(crate) struct ForeignDecoder {
     /// How long the package is that has begun; 0 if that is not known.
     expected: usize,
     is_unfinished: bool,
-    message: Vec<u8>,
 }
 
 fn broken(rule: &'static str, found: impl Into<String>) -> ProtocolError {
@@ -206,7 +205,6 @@ impl Protocol for Foreign {
             config: Rc::clone(config),
             expected: 0,
             is_unfinished: false,
-            message: Vec::new(),
         };
         (decoder, Rc::clone(config))
     }
@@ -253,10 +251,14 @@ impl Protocol for Foreign {
         let Some(decode) = own.decode else {
             return Ok(Step::new(len, Event::Message(Message::from_wire(package))));
         };
-        decoder.message.clear();
-        own.code(decode, package, &mut decoder.message)
+        // Of its own, and gone with it: a connection that has nothing to say keeps no memory.
+        let mut message = Vec::new();
+        own.code(decode, package, &mut message)
             .map_err(|why| broken("a package is what the protocol's decode takes", why))?;
-        let message = Message::from_wire(&decoder.message);
+        let message = match String::from_utf8(message) {
+            Ok(text) => Message::from(text),
+            Err(not_text) => Message::from(not_text.into_bytes()),
+        };
         Ok(Step::new(len, Event::Message(message)))
     }
 

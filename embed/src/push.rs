@@ -11,7 +11,7 @@ use crate::codes::{WH_ERR_VALUE, WH_OK, wh_result};
 use crate::conn::message;
 use crate::error::{Failure, Outcome};
 
-/// What became of a message, told by the processes that own the connections. Grows at its end only.
+/// What became of a message, told by the processes that own the connections.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct wh_outcome {

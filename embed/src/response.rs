@@ -25,8 +25,9 @@ fn reply(conn: wh_conn, reply: Reply<'_>) -> Outcome {
 }
 
 /// Answers the request of a connection that waits for its answer. Every request gets one.
-/// `status`: 100 to 599. `headers`: lines "Name: value", each ended by LF or CRLF; Content-Length, Date and Connection are
-/// written by the library. Whoever makes lines of foreign text must refuse CR, LF and NUL in it.
+/// `status`: 100 to 599. `headers`: lines "Name: value", each ended by LF or CRLF. Content-Length, Transfer-Encoding and Date
+/// are written by the library: a Content-Length must say what is true, a Date replaces the library's, "Connection: close"
+/// ends the connection after this response. Whoever makes lines of foreign text must refuse CR, LF and NUL in it.
 /// Errors: WH_ERR_PROTOCOL if no request waits, or for a status or headers that cannot be; WH_ERR_UTF8; WH_ERR_GONE.
 /// Thread: the loop's. Ownership: headers and body are copied.
 #[unsafe(no_mangle)]
