@@ -978,7 +978,8 @@ wh_result wh_mailbox_new(wh_mailbox *out);
 // Has the loop call `function`, soon. If it fails, that is logged.
 // Errors: WH_ERR_BUSY if 65,536 letters wait already, WH_ERR_GONE if the loop is no more, WH_ERR_HANDLE.
 // Thread: any. Ownership: `user` belongs to the library until it calls `destroy`, on the loop after the call; or, if this
-// call fails, here and now on this thread. Letters that wait when the loop ends are destroyed without a call.
+// call fails, here and now on this thread. Letters that wait when the loop ends are destroyed without a call, on the loop or
+// on the thread that posts at that moment.
 wh_result wh_mailbox_post(wh_mailbox mailbox,
                           wh_worker_fn function,
                           void *user,

@@ -100,6 +100,10 @@ impl<T> Table<T> {
             .ok_or_else(|| wrong(handle, self.kind.name()))
     }
 
+    pub(crate) fn values(&mut self) -> impl Iterator<Item = &mut T> {
+        self.rows.iter_mut().filter_map(|row| row.value.as_mut())
+    }
+
     /// Takes what the handle names out; the handle is none from now on.
     pub(crate) fn remove(&mut self, handle: u64) -> Outcome<T> {
         let row = self

@@ -21,7 +21,7 @@ use crate::codes::{
 };
 use crate::error::{Failure, Outcome};
 use crate::hive::{self, Hive, not_inside, wh_hive};
-use crate::stats;
+use crate::{mailbox, stats};
 
 /// The process has done what the command line said, and is to end.
 pub const WH_ROLE_OVER: i32 = 0;
@@ -58,7 +58,11 @@ impl Stage {
     /// Ends what still runs, and returns the exit code.
     pub(crate) fn finish(self) -> i32 {
         let code = match self {
-            Self::Running(running) => i32::from(running.finish()),
+            Self::Running(running) => {
+                let code = i32::from(running.finish());
+                mailbox::close();
+                code
+            }
             Self::Master(master) => i32::from(master.finish().code()),
             Self::Over(code) => return code,
             _ => return 0,
