@@ -126,6 +126,10 @@ class Connection {
     return uid === undefined ? undefined : nameOf(uid);
   }
 
+  get uids() {
+    return native.connUids(this._seat).map(nameOf);
+  }
+
   bindUid(uid) {
     return native.connBindUid(this._seat, uid);
   }

@@ -16,18 +16,39 @@ function push(to, names, data, options) {
   return native.send(to, names, data, typeof data === 'string' ? TEXT : BINARY, except);
 }
 
-/** All pages of a list. */
-async function all(which) {
-  const names = [];
+/** All pages, of which the first has been asked for: mistakes are thrown then. What the others lack is said to be missing. */
+async function pages(first, take, next) {
   let partial = false;
-  let from = -1;
-  do {
-    const page = await native.names(which, from);
-    for (const name of page.names) names.push(nameOf(name));
-    partial ||= page.partial;
-    from = page.next;
-  } while (from >= 0);
-  return { names, partial };
+  let asked = first;
+  try {
+    while (asked !== undefined) {
+      const page = await asked;
+      take(page);
+      partial ||= page.partial;
+      asked = next(page);
+    }
+  } catch {
+    partial = true;
+  }
+  return partial;
+}
+
+/** The names of all uids, or of all rooms. */
+function names(which) {
+  const found = [];
+  const ask = (from) => native.names(which, from);
+  const take = (page) => found.push(...page.names.map(nameOf));
+  const more = (page) => (page.next < 0 ? undefined : ask(page.next));
+  return pages(ask(-1), take, more).then((partial) => ({ names: found, partial }));
+}
+
+/** The connections of a uid, of a room, or all. */
+function members(which, name) {
+  const found = [];
+  const ask = (after) => native.members(which, name, after);
+  const take = (page) => found.push(...page.members.map(({ id, uids }) => ({ id, uids: uids.map(nameOf) })));
+  const more = (page) => (page.more && page.members.length > 0 ? ask(found.at(-1).id) : undefined);
+  return pages(ask(''), take, more).then((partial) => ({ members: found, partial }));
 }
 
 const hive = {
@@ -58,12 +79,20 @@ const hive = {
   closeRoom: (room, code = 1000, reason = '') => native.close(ROOM, room, checkedCode(code), reason),
   joinUid: (uid, room) => native.joinUid(uid, room),
   leaveUid: (uid, room) => native.leaveUid(uid, room),
+  joinConnection: (id, room) => native.joinConnection(id, room),
+  leaveConnection: (id, room) => native.leaveConnection(id, room),
+  dismissRoom: (room) => native.dismissRoom(room),
 
   isUidOnline: (uid) => native.isUidOnline(uid),
   roomSize: (room) => native.roomSize(room),
   onlineCount: () => native.onlineCount(),
-  uids: () => all(0),
-  rooms: () => all(1),
+  uids: () => names(0),
+  rooms: () => names(1),
+  membersOfUid: (uid) => members(0, uid),
+  membersOfRoom: (room) => members(1, room),
+  members: () => members(2, ''),
+  sessionOf: (id) => native.sessionOf(id),
+  totals: () => native.totals(),
 
   subscribe(topic, handler) {
     if (typeof handler !== 'function') throw new TypeError(`a topic calls a function, not ${typeof handler}`);

@@ -186,6 +186,7 @@ export class Connection<ConnectionData = any> {
   stats(): ConnectionStats | undefined;
   /** The first uid that it has. */
   readonly uid: string | Buffer | undefined;
+  readonly uids: (string | Buffer)[];
   /** Fulfilled with true when every push that is sent from then on arrives, with false if the connection ended first. */
   bindUid(uid: Name): Promise<boolean>;
   /** The same for one connection at a time: others of this uid are closed. */
@@ -303,6 +304,21 @@ export interface Names {
   partial: boolean;
 }
 
+export interface Members {
+  members: { id: string; uids: (string | Buffer)[] }[];
+  /** A process did not answer: there may be more. */
+  partial: boolean;
+}
+
+/** How much there is in the hive. */
+export interface Totals {
+  uids: number;
+  rooms: number;
+  topics: number;
+  processes: number;
+  partial: boolean;
+}
+
 export interface Stats {
   connections: number;
   accepted: number;
@@ -343,6 +359,11 @@ export const hive: {
   /** All connections of the user join the room. */
   joinUid(uid: Name, room: Name): void;
   leaveUid(uid: Name, room: Name): void;
+  /** The same for one connection, by its id. */
+  joinConnection(id: string, room: Name): void;
+  leaveConnection(id: string, room: Name): void;
+  /** All members leave the room; their connections stay. */
+  dismissRoom(room: Name): void;
 
   /** null: not known. */
   isUidOnline(uid: Name): Promise<boolean | null>;
@@ -351,6 +372,13 @@ export const hive: {
   onlineCount(): Promise<Count>;
   uids(): Promise<Names>;
   rooms(): Promise<Names>;
+  membersOfUid(uid: Name): Promise<Members>;
+  membersOfRoom(room: Name): Promise<Members>;
+  /** All connections that sendToAll reaches. */
+  members(): Promise<Members>;
+  /** What the connection has set by setSession: empty if nothing. undefined: there is no such connection; null: not known. */
+  sessionOf(id: string): Promise<Buffer | undefined | null>;
+  totals(): Promise<Totals>;
 
   /** Messages between processes: each that has subscribed gets what any publishes. */
   subscribe(topic: string, handler: (data: string | Buffer) => Done): void;

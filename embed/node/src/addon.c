@@ -121,6 +121,7 @@ static napi_value init(napi_env from, napi_value exports)
     worker_exports(exports);
     conn_exports(exports);
     route_exports(exports);
+    ask_exports(exports);
     protocol_exports(exports);
     return exports;
 }

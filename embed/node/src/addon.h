@@ -81,6 +81,16 @@ struct promise *promise_new(napi_value *promise, napi_value (*otherwise)(void));
 void promise_settle(struct promise *promise, napi_value value);
 void promise_drop(void *promise);  /* the library's destroy function */
 
+/* The answer has come: for the library's functions that tell one. */
+#define SETTLE(user, value) \
+    do { \
+        napi_handle_scope scope; \
+        if (env != NULL && napi_open_handle_scope(env, &scope) == napi_ok) { \
+            promise_settle((user), (value)); \
+            napi_close_handle_scope(env, scope); \
+        } \
+    } while (0)
+
 /* ---- loop.c: our loop inside Node's ---- */
 
 /* That something was asked of the library outside of its turn, so that it gets one more before Node waits again. */
@@ -103,6 +113,7 @@ void hive_exports(napi_value exports);
 void worker_exports(napi_value exports);
 void conn_exports(napi_value exports);
 void route_exports(napi_value exports);
+void ask_exports(napi_value exports);
 void protocol_exports(napi_value exports);
 
 /* ---- worker.c and request.c: callbacks of definitions ---- */

@@ -270,19 +270,29 @@ static napi_value conn_queued(napi_env from, napi_callback_info info)
     return make_int((int64_t)queued);
 }
 
-/* connRooms(seat) -> array of Buffers */
-static napi_value conn_rooms(napi_env from, napi_callback_info info)
+/* An array of Buffers; an empty one if the connection has ended. */
+static napi_value names(napi_env from, napi_callback_info info, wh_result (*function)(wh_conn, const wh_bytes **, size_t *))
 {
     napi_value argv[1], made;
     wh_conn conn;
-    const wh_bytes *rooms = NULL;
+    const wh_bytes *each = NULL;
     size_t count = 0;
     napi_create_array(env, &made);
-    if (!arguments(from, info, 1, argv) || !conn_of(argv[0], &conn) || lib.wh_conn_rooms(conn, &rooms, &count) != WH_OK)
+    if (!arguments(from, info, 1, argv) || !conn_of(argv[0], &conn) || function(conn, &each, &count) != WH_OK)
         return made;
     for (size_t at = 0; at < count; at++)
-        napi_set_element(env, made, (uint32_t)at, make_buffer(rooms[at].data, rooms[at].len));
+        napi_set_element(env, made, (uint32_t)at, make_buffer(each[at].data, each[at].len));
     return made;
+}
+
+static napi_value conn_uids(napi_env from, napi_callback_info info)
+{
+    return names(from, info, lib.wh_conn_uids);
+}
+
+static napi_value conn_rooms(napi_env from, napi_callback_info info)
+{
+    return names(from, info, lib.wh_conn_rooms);
 }
 
 void conn_exports(napi_value exports)
@@ -294,7 +304,7 @@ void conn_exports(napi_value exports)
         { "connPause", conn_pause }, { "connResume", conn_resume }, { "connHold", conn_hold }, { "connRelease", conn_release },
         { "connPipe", conn_pipe }, { "connIsOpen", conn_is_open }, { "connProtocol", conn_protocol },
         { "connRemote", conn_remote_addr }, { "connLocal", conn_local_addr }, { "connId", conn_id }, { "connUid", conn_uid },
-        { "connSession", conn_session }, { "connStats", conn_stats }, { "connQueued", conn_queued }, { "connRooms", conn_rooms },
+        { "connSession", conn_session }, { "connStats", conn_stats }, { "connQueued", conn_queued }, { "connUids", conn_uids }, { "connRooms", conn_rooms },
     };
     export_all(exports, all, COUNT_OF(all));
 }

@@ -26,11 +26,13 @@
     X(wh_conn_set_data) X(wh_conn_data) \
     X(wh_request_read) X(wh_request_headers) \
     X(wh_opening_read) X(wh_opening_headers) X(wh_opening_refuse) X(wh_opening_subprotocol) X(wh_opening_add_header) \
-    X(wh_conn_bind_uid) X(wh_conn_claim_uid) X(wh_conn_unbind_uid) X(wh_conn_uid) X(wh_conn_join_room) X(wh_conn_leave_room) X(wh_conn_rooms) \
+    X(wh_conn_bind_uid) X(wh_conn_claim_uid) X(wh_conn_unbind_uid) X(wh_conn_uid) X(wh_conn_uids) X(wh_conn_join_room) X(wh_conn_leave_room) X(wh_conn_rooms) \
     X(wh_conn_set_session) X(wh_conn_session) \
     X(wh_send_to_uid) X(wh_send_to_uids) X(wh_send_to_room) X(wh_send_to_rooms) X(wh_send_to_all) X(wh_send_to_connection) \
     X(wh_close_uid) X(wh_close_connection) X(wh_close_room) X(wh_join_uid) X(wh_leave_uid) \
+    X(wh_join_connection) X(wh_leave_connection) X(wh_dismiss_room) \
     X(wh_is_uid_online) X(wh_room_size) X(wh_online_count) X(wh_uids) X(wh_rooms) \
+    X(wh_members_of_uid) X(wh_members_of_room) X(wh_members_of_all) X(wh_session_of) X(wh_totals_of_hive) \
     X(wh_subscribe) X(wh_unsubscribe) X(wh_publish)
 
 struct library {

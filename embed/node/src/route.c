@@ -12,13 +12,6 @@ static napi_value make_false(void)
     return make_bool(false);
 }
 
-static napi_value make_null(void)
-{
-    napi_value made;
-    napi_get_null(env, &made);
-    return made;
-}
-
 static napi_value make_outcome(const wh_outcome *outcome)
 {
     napi_value made;
@@ -43,47 +36,6 @@ static napi_value make_unrouted_outcome(void)
     return make_outcome(&outcome);
 }
 
-static napi_value make_count(uint64_t count, bool partial)
-{
-    napi_value made;
-    napi_create_object(env, &made);
-    set_field(made, "count", make_int((int64_t)count));
-    set_field(made, "partial", make_bool(partial));
-    return made;
-}
-
-static napi_value make_unknown_count(void)
-{
-    return make_count(0, true);
-}
-
-static napi_value make_names(const wh_bytes *names, size_t count, int64_t next, bool partial)
-{
-    napi_value made, list;
-    napi_create_object(env, &made);
-    napi_create_array_with_length(env, count, &list);
-    for (size_t at = 0; at < count; at++)
-        napi_set_element(env, list, (uint32_t)at, make_buffer(names[at].data, names[at].len));
-    set_field(made, "names", list);
-    set_field(made, "next", make_int(next));
-    set_field(made, "partial", make_bool(partial));
-    return made;
-}
-
-static napi_value make_unknown_names(void)
-{
-    return make_names(NULL, 0, -1, true);
-}
-
-#define SETTLE(user, value) \
-    do { \
-        napi_handle_scope scope; \
-        if (env != NULL && napi_open_handle_scope(env, &scope) == napi_ok) { \
-            promise_settle((user), (value)); \
-            napi_close_handle_scope(env, scope); \
-        } \
-    } while (0)
-
 static void on_done(void *user, wh_result result)
 {
     SETTLE(user, make_bool(result == WH_OK));
@@ -92,21 +44,6 @@ static void on_done(void *user, wh_result result)
 static void on_outcome(void *user, const wh_outcome *outcome)
 {
     SETTLE(user, make_outcome(outcome));
-}
-
-static void on_presence(void *user, int32_t presence)
-{
-    SETTLE(user, presence == WH_UNKNOWN ? make_null() : make_bool(presence == WH_ONLINE));
-}
-
-static void on_count(void *user, uint64_t count, int32_t partial)
-{
-    SETTLE(user, make_count(count, partial != 0));
-}
-
-static void on_names(void *user, const wh_bytes *names, size_t count, int64_t next, int32_t partial)
-{
-    SETTLE(user, make_names(names, count, next, partial != 0));
 }
 
 /* ---- memberships of a connection ---- */
@@ -239,86 +176,66 @@ static napi_value close_all(napi_env from, napi_callback_info info)
     return result == WH_OK ? NULL : throw_result(result);
 }
 
-static napi_value pair(napi_env from, napi_callback_info info, wh_result (*function)(const uint8_t *, size_t, const uint8_t *, size_t))
+typedef wh_result (*pair_fn)(const uint8_t *, size_t, const uint8_t *, size_t);
+
+/* By whom: a uid, or the id of a connection. */
+static napi_value pair(napi_env from, napi_callback_info info, pair_fn function, const char *whom)
 {
     napi_value argv[2];
-    struct text uid, room;
-    if (!arguments(from, info, 2, argv) || !text_take(&uid, argv[0], "the uid"))
+    struct text who, room;
+    if (!arguments(from, info, 2, argv) || !text_take(&who, argv[0], whom))
         return NULL;
     wh_result result = WH_OK;
     if (text_take(&room, argv[1], "the room")) {
         loop_touch();
-        result = function(uid.data, uid.len, room.data, room.len);
+        result = function(who.data, who.len, room.data, room.len);
         text_free(&room);
     }
-    text_free(&uid);
+    text_free(&who);
     return result == WH_OK ? NULL : throw_result(result);
 }
 
 static napi_value join_uid(napi_env from, napi_callback_info info)
 {
-    return pair(from, info, lib.wh_join_uid);
+    return pair(from, info, lib.wh_join_uid, "the uid");
 }
 
 static napi_value leave_uid(napi_env from, napi_callback_info info)
 {
-    return pair(from, info, lib.wh_leave_uid);
+    return pair(from, info, lib.wh_leave_uid, "the uid");
 }
 
-/* ---- questions ---- */
-
-/* isUidOnline(uid) -> promise of true, false, or null if it is not known */
-static napi_value is_uid_online(napi_env from, napi_callback_info info)
+static wh_result join_by_id(const uint8_t *id, size_t id_len, const uint8_t *room, size_t room_len)
 {
-    napi_value argv[1], value;
-    struct text uid;
-    if (!arguments(from, info, 1, argv) || !text_take(&uid, argv[0], "the uid"))
-        return NULL;
-    struct promise *promise = promise_new(&value, make_null);
-    loop_touch();
-    wh_result result = promise == NULL ? WH_OK : lib.wh_is_uid_online(uid.data, uid.len, on_presence, promise, promise_drop);
-    text_free(&uid);
-    return result != WH_OK ? throw_result(result) : promise == NULL ? NULL : value;
+    return lib.wh_join_connection((const char *)id, id_len, room, room_len);
 }
 
-/* roomSize(room) -> promise of { count, partial } */
-static napi_value room_size(napi_env from, napi_callback_info info)
+static wh_result leave_by_id(const uint8_t *id, size_t id_len, const uint8_t *room, size_t room_len)
 {
-    napi_value argv[1], value;
+    return lib.wh_leave_connection((const char *)id, id_len, room, room_len);
+}
+
+static napi_value join_connection(napi_env from, napi_callback_info info)
+{
+    return pair(from, info, join_by_id, "the id");
+}
+
+static napi_value leave_connection(napi_env from, napi_callback_info info)
+{
+    return pair(from, info, leave_by_id, "the id");
+}
+
+/* dismissRoom(room) */
+static napi_value dismiss_room(napi_env from, napi_callback_info info)
+{
+    napi_value argv[1];
     struct text room;
     if (!arguments(from, info, 1, argv) || !text_take(&room, argv[0], "the room"))
         return NULL;
-    struct promise *promise = promise_new(&value, make_unknown_count);
     loop_touch();
-    wh_result result = promise == NULL ? WH_OK : lib.wh_room_size(room.data, room.len, on_count, promise, promise_drop);
+    wh_result result = lib.wh_dismiss_room(room.data, room.len);
     text_free(&room);
-    return result != WH_OK ? throw_result(result) : promise == NULL ? NULL : value;
-}
-
-/* onlineCount() -> promise of { count, partial } */
-static napi_value online_count(napi_env from, napi_callback_info info)
-{
-    (void)from, (void)info;
-    napi_value value;
-    struct promise *promise = promise_new(&value, make_unknown_count);
-    loop_touch();
-    wh_result result = promise == NULL ? WH_OK : lib.wh_online_count(on_count, promise, promise_drop);
-    return result != WH_OK ? throw_result(result) : promise == NULL ? NULL : value;
-}
-
-/* names(0 uids, 1 rooms; from) -> promise of { names, next, partial } */
-static napi_value names(napi_env from, napi_callback_info info)
-{
-    napi_value argv[2], value;
-    if (!arguments(from, info, 2, argv))
-        return NULL;
-    struct promise *promise = promise_new(&value, make_unknown_names);
-    if (promise == NULL)
-        return NULL;
-    loop_touch();
-    int64_t first = (int64_t)number_of(argv[1]);
-    wh_result result = (int_of(argv[0]) == 0 ? lib.wh_uids : lib.wh_rooms)(first, on_names, promise, promise_drop);
-    return result == WH_OK ? value : throw_result(result);
+    return result == WH_OK ? NULL : throw_result(result);
 }
 
 /* ---- topics ---- */
@@ -382,7 +299,7 @@ void route_exports(napi_value exports)
         { "connBindUid", conn_bind_uid }, { "connClaimUid", conn_claim_uid }, { "connUnbindUid", conn_unbind_uid },
         { "connJoinRoom", conn_join_room }, { "connLeaveRoom", conn_leave_room }, { "connSetSession", conn_set_session },
         { "send", send_to }, { "close", close_all }, { "joinUid", join_uid }, { "leaveUid", leave_uid },
-        { "isUidOnline", is_uid_online }, { "roomSize", room_size }, { "onlineCount", online_count }, { "names", names },
+        { "joinConnection", join_connection }, { "leaveConnection", leave_connection }, { "dismissRoom", dismiss_room },
         { "subscribe", subscribe }, { "unsubscribe", unsubscribe }, { "publish", publish },
     };
     export_all(exports, all, COUNT_OF(all));

@@ -242,3 +242,47 @@ test('bytes that a handler keeps stay what they were, however many messages foll
   client.send('good?');
   assert.equal(await Promise.race([client.next(), client.closed]), 'true1000');
 });
+
+test('who is where: connections of uids and rooms, their sessions, and how much there is in the hive', async (t) => {
+  const port = await freePort();
+  await startProgram(
+    t,
+    `const { Worker, hive, run } = require('workhive');
+     const worker = new Worker('websocket://127.0.0.1:' + process.env.PORT, { count: 2, reusePort: true, maxUids: 2 });
+     worker.on('message', async (conn, message) => {
+       const [uid, word] = message.split(' ');
+       if (word === 'comes') {
+         await conn.bindUid(uid);
+         await conn.bindUid('all');
+         conn.setSession('session of ' + uid);
+         return conn.send(conn.id);
+       }
+       if (word === 'asks') {
+         const { members } = await hive.membersOfUid('all');
+         const ids = members.map(({ id }) => id).sort();
+         const sessions = await Promise.all(ids.map(async (id) => String(await hive.sessionOf(id))));
+         const { uids, rooms, processes } = await hive.totals();
+         return conn.send(JSON.stringify({ ids, uids: members.find(({ id }) => id === conn.id).uids.sort(), own: conn.uids.sort(), sessions: sessions.sort(), totals: [uids, rooms, processes], all: (await hive.members()).members.length }));
+       }
+       if (word === 'gathers') {
+         for (const { id } of (await hive.membersOfUid('all')).members) hive.joinConnection(id, 'room');
+         return conn.send('gathered');
+       }
+       if (word === 'dismisses') { hive.dismissRoom('room'); return conn.send('dismissed'); }
+       conn.send(String((await hive.membersOfRoom('room')).members.length));
+     });
+     run(worker);`,
+    { env: { PORT: port } },
+  );
+  const clients = await Promise.all(Array.from({ length: 8 }, () => Client.open(t, port)));
+  const ids = await Promise.all(clients.map((client, at) => client.ask(`user${at} comes`)));
+  const said = JSON.parse(await clients[0].ask('user0 asks'));
+  assert.deepEqual(said.ids, [...ids].sort());
+  assert.deepEqual([said.uids, said.own], [['all', 'user0'], ['all', 'user0']]);
+  assert.deepEqual(said.sessions, clients.map((_, at) => `session of user${at}`));
+  assert.deepEqual([said.totals, said.all], [[9, 0, 2], 8]);
+  assert.equal(await clients[0].ask('user0 gathers'), 'gathered');
+  await eventually('all are in the room', async () => (await clients[1].ask('user1 counts')) === '8');
+  assert.equal(await clients[0].ask('user0 dismisses'), 'dismissed');
+  await eventually('nobody is in the room', async () => (await clients[1].ask('user1 counts')) === '0');
+});
