@@ -435,7 +435,7 @@ typedef int32_t (*wh_opening_fn)(void *user, wh_conn conn, struct wh_opening *op
 // A master with all its processes, before and while it runs. A handle; 0 is none.
 typedef uint64_t wh_hive;
 
-// Makes a copy of the process, as fork(2): -1 if it cannot, 0 in the new process, else the pid of the new one.
+// Makes a copy of the process, as fork(2): -1 if it cannot, which wh_fail_text or else errno explains, 0 in the new process, else the pid of the new one.
 typedef int64_t (*wh_fork_fn)(void *user);
 
 // A line of the log. `text` is lent, UTF-8, without an end of line.
@@ -615,10 +615,11 @@ const char *wh_result_name(wh_result code);
 const char *wh_last_error(size_t *len);
 
 // Says why the callback that runs is about to fail: it should then return anything but WH_OK. A whole traceback may
-// be given; each of its lines becomes a line of the log. Said again, the new text replaces the old one.
+// be given, up to 1 MiB of it; each of its lines becomes a line of the log. Said again, the new text replaces the old one.
 // Errors: WH_ERR_STATE outside of callbacks.
 // Thread: the loop's; also inside encode, decode and input. Ownership: the text is copied.
-wh_result wh_fail_text(const char *text, size_t len);
+wh_result wh_fail_text(const char *text,
+                       size_t len);
 
 // A worker that is to listen at an address: a scheme, "://" and a place, as in "websocket://0.0.0.0:1234". Schemes:
 // websocket (or ws), http, text, frame, tcp, and those of wh_protocol_register. Places: "127.0.0.1:8080", `[::]:8080`,
@@ -839,7 +840,7 @@ wh_result wh_protocol_register(const char *scheme,
 
 // Appends to the message, inside decode, or to what goes on the wire, inside encode.
 // `sink`: what the callback was given.
-// Errors: WH_ERR_STATE for a sink of a callback that has returned.
+// Errors: WH_ERR_STATE for a sink of a callback that has returned, WH_ERR_TOO_LONG if there is no memory.
 // Thread: the loop's. Ownership: the bytes are copied.
 wh_result wh_sink_write(void *sink, const uint8_t *data, size_t len);
 

@@ -3,8 +3,20 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 
-use crate::codes::{WH_ERR_LENGTH, WH_ERR_NULL, WH_ERR_UTF8, WH_ERR_VALUE};
+use crate::codes::{WH_ERR_LENGTH, WH_ERR_NULL, WH_ERR_TOO_LONG, WH_ERR_UTF8, WH_ERR_VALUE};
 use crate::error::{Failure, Outcome};
+
+/// More bytes than a process can have at one place.
+const MAX_LEN: usize = isize::MAX as usize >> if usize::BITS == 64 { 16 } else { 0 };
+
+/// Longer than any text that makes sense.
+const MAX_TEXT: usize = 16 * 1024 * 1024;
+
+/// More than any list that makes sense.
+const MAX_LIST: usize = 1024 * 1024;
+
+/// Memory that is not worth a question: what protocols take by default, and more.
+const SURELY: usize = 32 * 1024 * 1024;
 
 /// Bytes that are lent; `data` may be NULL if `len` is 0.
 #[repr(C)]
@@ -61,7 +73,30 @@ pub(crate) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Outcome<&'a [u8]>
 pub(crate) unsafe fn text<'a>(data: *const std::ffi::c_char, len: usize) -> Outcome<&'a str> {
     // SAFETY: passed on.
     let bytes = unsafe { bytes(data.cast(), len) }?;
+    if len > MAX_TEXT {
+        return Err(Failure::made(
+            WH_ERR_LENGTH,
+            format!(
+                "a text of {len} bytes is too long: names, headers and reasons have at most {MAX_TEXT}"
+            ),
+        ));
+    }
     as_text(bytes)
+}
+
+/// Refuses bytes that there is no memory to copy: a protocol that wrote them would end the process.
+pub(crate) fn check_room(len: usize) -> Outcome {
+    if len <= SURELY {
+        return Ok(());
+    }
+    // Twice, since a buffer that grows may do so by half of what it has. Nothing of it is ever touched.
+    let mut probe = Vec::<u8>::new();
+    probe.try_reserve_exact(len.saturating_mul(2)).map_err(|_| {
+        Failure::made(
+            WH_ERR_TOO_LONG,
+            format!("there is no memory to send {len} bytes at once: send them in pieces"),
+        )
+    })
 }
 
 pub(crate) fn as_text(bytes: &[u8]) -> Outcome<&str> {
@@ -90,7 +125,12 @@ pub(crate) unsafe fn list<'a>(list: *const wh_bytes, count: usize) -> Outcome<Ve
             "a list is NULL, and its length is not 0",
         ));
     }
-    check_len(count.saturating_mul(size_of::<wh_bytes>()))?;
+    if count > MAX_LIST {
+        return Err(Failure::made(
+            WH_ERR_LENGTH,
+            format!("a list has at most {MAX_LIST} entries, not {count}"),
+        ));
+    }
     if !list.is_aligned() {
         return Err(Failure::known(WH_ERR_VALUE, "a list is not aligned"));
     }
@@ -103,7 +143,7 @@ pub(crate) unsafe fn list<'a>(list: *const wh_bytes, count: usize) -> Outcome<Ve
 }
 
 fn check_len(len: usize) -> Outcome {
-    if isize::try_from(len).is_err() {
+    if len > MAX_LEN {
         return Err(Failure::made(
             WH_ERR_LENGTH,
             format!("a length of {len} bytes cannot be"),

@@ -169,6 +169,9 @@ pub(crate) fn notice_end() {
     END.with(|_| ());
 }
 
+/// How much of a text is kept: more than any traceback that somebody would read.
+pub(crate) const MAX_WHY: usize = 1024 * 1024;
+
 thread_local! {
     static END: End = const { End };
     static IS_ENDING: Cell<bool> = const { Cell::new(false) };
@@ -219,7 +222,7 @@ pub(crate) fn failed(code: wh_result, why: Option<String>) -> Error {
 }
 
 /// Says why the callback that runs is about to fail: it should then return anything but WH_OK. A whole traceback may
-/// be given; each of its lines becomes a line of the log. Said again, the new text replaces the old one.
+/// be given, up to 1 MiB of it; each of its lines becomes a line of the log. Said again, the new text replaces the old one.
 /// Errors: WH_ERR_STATE outside of callbacks.
 /// Thread: the loop's; also inside encode, decode and input. Ownership: the text is copied.
 #[unsafe(no_mangle)]
@@ -233,6 +236,7 @@ pub unsafe extern "C" fn wh_fail_text(text: *const c_char, len: usize) -> wh_res
                 "no callback runs that could fail",
             ));
         }
+        let text = text.get(..MAX_WHY).unwrap_or(text);
         WHY.set(Some(String::from_utf8_lossy(text).into_owned()));
         Ok(())
     })

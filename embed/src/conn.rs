@@ -11,7 +11,7 @@ use workhive_worker::Untyped;
 
 use crate::boundary;
 use crate::bytes::{self, Out, Shelf, show, wh_bytes};
-use crate::callback::{User, failed, wh_destroy_fn};
+use crate::callback::{MAX_WHY, User, failed, wh_destroy_fn};
 use crate::codes::{
     WH_ERR_CALLBACK, WH_ERR_CLOSE_CODE, WH_ERR_PROTOCOL, WH_ERR_TOO_LONG, WH_ERR_VALUE, wh_result,
 };
@@ -150,6 +150,7 @@ pub unsafe extern "C" fn wh_conn_send(
     boundary::on_loop(|| {
         // SAFETY: the caller's promise.
         let data = unsafe { bytes::bytes(data, len) }?;
+        bytes::check_room(len)?;
         let handle = connection(conn)?;
         match (handle.protocol(), kind) {
             (None, _) => Err(Failure::gone()),
@@ -289,6 +290,7 @@ pub unsafe extern "C" fn wh_conn_fail(conn: wh_conn, text: *const c_char, len: u
     boundary::on_loop(|| {
         // SAFETY: the caller's promise.
         let text = unsafe { bytes::bytes(text.cast(), len) }?;
+        let text = text.get(..MAX_WHY).unwrap_or(text);
         let why = String::from_utf8_lossy(text).into_owned();
         open(conn)?.fail(failed(WH_ERR_CALLBACK, Some(why)));
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub const WH_SIGNALS_LIBRARY: i64 = 0;
 /// wh_hive_start handles them by the library in any case, since no code of the host runs there.
 pub const WH_SIGNALS_HOST: i64 = 1;
 
-/// Makes a copy of the process, as fork(2): -1 if it cannot, 0 in the new process, else the pid of the new one.
+/// Makes a copy of the process, as fork(2): -1 if it cannot, which wh_fail_text or else errno explains, 0 in the new process, else the pid of the new one.
 pub type wh_fork_fn = Option<unsafe extern "C" fn(user: *mut c_void) -> i64>;
 type Fork = unsafe extern "C" fn(user: *mut c_void) -> i64;
 
@@ -108,13 +109,13 @@ impl Hive {
         if let Some(fork) = self.fork.clone() {
             host = host.fork_with(move || {
                 // SAFETY: the host's own function with its own pointer.
-                let (forked, _) = call_for(|| unsafe { (fork.function)(fork.user()) });
-                match forked {
-                    0 => Ok(Forked::Child),
-                    child @ 1.. => Ok(Forked::Parent {
-                        child: i32::try_from(child).map_err(std::io::Error::other)?,
-                    }),
-                    _ => Err(std::io::Error::other("the host's fork failed")),
+                let (forked, why) = call_for(|| unsafe { (fork.function)(fork.user()) });
+                let failed = io::Error::last_os_error();
+                match (forked, i32::try_from(forked)) {
+                    (0, _) => Ok(Forked::Child),
+                    (_, Ok(child @ 1..)) => Ok(Forked::Parent { child }),
+                    (1.., Err(_)) => Err(io::Error::other(format!("{forked} is no process"))),
+                    _ => Err(why.map_or(failed, io::Error::other)),
                 }
             });
         }

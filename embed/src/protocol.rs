@@ -12,7 +12,9 @@ use workhive::{Message, Protocol};
 use crate::boundary;
 use crate::bytes;
 use crate::callback::{User, call_for, wh_destroy_fn};
-use crate::codes::{WH_ERR_CALLBACK, WH_ERR_NULL, WH_ERR_SCHEME, WH_ERR_VALUE, WH_OK, wh_result};
+use crate::codes::{
+    WH_ERR_CALLBACK, WH_ERR_NULL, WH_ERR_SCHEME, WH_ERR_TOO_LONG, WH_ERR_VALUE, WH_OK, wh_result,
+};
 use crate::error::{Failure, Outcome};
 use crate::lent::Slot;
 use crate::options::{
@@ -374,7 +376,7 @@ pub unsafe extern "C" fn wh_protocol_register(
 
 /// Appends to the message, inside decode, or to what goes on the wire, inside encode.
 /// `sink`: what the callback was given.
-/// Errors: WH_ERR_STATE for a sink of a callback that has returned.
+/// Errors: WH_ERR_STATE for a sink of a callback that has returned, WH_ERR_TOO_LONG if there is no memory.
 /// Thread: the loop's. Ownership: the bytes are copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wh_sink_write(
@@ -388,7 +390,14 @@ pub unsafe extern "C" fn wh_sink_write(
         let place = SINK.with(|slot| slot.get(sink))?;
         // SAFETY: this slot only ever lends this type, and for longer than the callback that calls us runs.
         let out = unsafe { place.cast::<RefCell<&mut Vec<u8>>>().as_ref() };
-        out.borrow_mut().extend_from_slice(data);
+        let mut out = out.borrow_mut();
+        if out.try_reserve(data.len()).is_err() {
+            return Err(Failure::made(
+                WH_ERR_TOO_LONG,
+                format!("there is no memory for {len} bytes more"),
+            ));
+        }
+        out.extend_from_slice(data);
         Ok(())
     })
 }

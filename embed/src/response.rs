@@ -47,6 +47,7 @@ pub unsafe extern "C" fn wh_conn_respond(
                 bytes::bytes(body, body_len)?,
             )
         };
+        bytes::check_room(body_len)?;
         reply(conn, Lines::new(status, headers, body).into())
     })
 }
@@ -81,6 +82,7 @@ pub unsafe extern "C" fn wh_conn_chunk(
     boundary::on_loop(|| {
         // SAFETY: the caller's promise.
         let chunk = Chunk::from(unsafe { bytes::bytes(data, len) }?);
+        bytes::check_room(len)?;
         let chunk = if last == 0 { chunk } else { chunk.and_last() };
         reply(conn, chunk.into())
     })

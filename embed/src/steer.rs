@@ -10,6 +10,7 @@ use workhive::Process;
 
 use crate::boundary;
 use crate::bytes;
+use crate::callback::MAX_WHY;
 use crate::codes::wh_result;
 use crate::error::Outcome;
 use crate::hive::wh_hive;
@@ -34,6 +35,7 @@ pub unsafe extern "C" fn wh_ready(hive: wh_hive, why_not: *const c_char, len: us
     boundary::on_loop(|| {
         // SAFETY: the caller's promise.
         let text = unsafe { bytes::bytes(why_not.cast(), len) }?;
+        let text = text.get(..MAX_WHY).unwrap_or(text);
         let reason = (!why_not.is_null()).then(|| String::from_utf8_lossy(text).into_owned());
         to_role(hive, 0, |process| match reason {
             Some(reason) => process.not_ready(reason),

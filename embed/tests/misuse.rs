@@ -926,7 +926,7 @@ fn nulls_are_refused_by_every_function() {
 fn lengths_that_cannot_be_are_refused_by_every_function() {
     alone(|| {
         let mut page = vec![0u8; 4096];
-        for len in [usize::MAX, usize::MAX / 2 + 1, usize::MAX - 4095] {
+        for len in [usize::MAX, usize::MAX / 2 + 1, usize::MAX - 4095, 1 << 62, 1 << 48] {
             let pointer = page.as_mut_ptr().cast();
             all_refused(
                 &With {
