@@ -6,7 +6,7 @@ python chat.py  # and open http://127.0.0.1:8080 in several windows; each shows 
 import json
 import os
 
-from workhive import Response, Worker, place, room_size, run, send_to_all, send_to_room, send_to_uid
+from workhive import Response, Worker, members_of_room, place, run, send_to_all, send_to_room, send_to_uid
 
 PAGE = os.environ.get("CHAT_PAGE", "127.0.0.1:8080")  # where the page is
 WEBSOCKET = os.environ.get("CHAT_WS", "127.0.0.1:8081")  # where the page connects to
@@ -56,8 +56,9 @@ async def enter(connection, name, room):
     connection.data = room
     await connection.bind_uid(name)
     await connection.join_room(room)
-    size = await room_size(room)
-    connection.send(json.dumps({"slot": place().slot, "here": size.count}))
+    page = await members_of_room(room)
+    here = [name for member in page.members for name in member.uids]
+    connection.send(json.dumps({"slot": place().slot, "here": here}))
 
 
 HTML = """<!doctype html><meta charset="utf-8"><title>chat</title>
@@ -78,7 +79,7 @@ $("enter").onsubmit = event => {
   ws.onmessage = ({data}) => {
     const {line, slot, here} = JSON.parse(data);
     if (line) return $("log").prepend(Object.assign(document.createElement("li"), {textContent: line}));
-    $("where").textContent = `${me.name} in ${me.room} with ${here - 1} more, process ${slot}`;
+    $("where").textContent = `${me.name} in ${me.room}, process ${slot}; here: ${here.join(", ")}`;
     inside(true);
   };
   $("talk").onsubmit = event => {

@@ -105,6 +105,18 @@ static void on_names(void *user, const wh_bytes *names, size_t count, int64_t ne
     py_names(KEY(user), names, count, next, partial);
 }
 
+static void on_members(void *user, const wh_member *members, size_t count, int32_t more, int32_t partial) {
+    py_members(KEY(user), members, count, more, partial);
+}
+
+static void on_session(void *user, const uint8_t *data, size_t len, int32_t partial) {
+    py_session(KEY(user), CHARS(data, len), data ? (int64_t)len : -1, partial);
+}
+
+static void on_totals(void *user, const wh_totals *totals, int32_t partial) {
+    py_totals(KEY(user), totals->uids, totals->rooms, totals->topics, totals->processes, partial);
+}
+
 static void on_topic(void *user, const uint8_t *data, size_t len, int32_t is_text) {
     py_topic(KEY(user), CHARS(data, len), len, is_text);
 }

@@ -24,6 +24,9 @@ extern "Python" {
     void py_presence(intptr_t user, int32_t presence);
     void py_count(intptr_t user, uint64_t count, int32_t partial);
     void py_names(intptr_t user, const wh_bytes *names, size_t count, int64_t next, int32_t partial);
+    void py_members(intptr_t user, const wh_member *members, size_t count, int32_t more, int32_t partial);
+    void py_session(intptr_t user, char *data, int64_t len, int32_t partial);
+    void py_totals(intptr_t user, uint64_t uids, uint64_t rooms, uint64_t topics, uint64_t processes, int32_t partial);
     void py_topic(intptr_t user, char *data, size_t len, int32_t is_text);
     void py_destroy(intptr_t user);
 }
@@ -46,6 +49,9 @@ static void on_outcome(void *user, const wh_outcome *outcome);
 static void on_presence(void *user, int32_t presence);
 static void on_count(void *user, uint64_t count, int32_t partial);
 static void on_names(void *user, const wh_bytes *names, size_t count, int64_t next, int32_t partial);
+static void on_members(void *user, const wh_member *members, size_t count, int32_t more, int32_t partial);
+static void on_session(void *user, const uint8_t *data, size_t len, int32_t partial);
+static void on_totals(void *user, const wh_totals *totals, int32_t partial);
 static void on_topic(void *user, const uint8_t *data, size_t len, int32_t is_text);
 static void on_destroy(void *user);
 static void end_of_python(void);

@@ -1,5 +1,6 @@
 """Coroutines, and asyncio around our loop."""
 
+import json
 import os
 import signal
 
@@ -199,6 +200,63 @@ def test_outcomes_and_presence_can_be_awaited(program):
     assert ann.ask(b"bob") == b"1 True True"
     assert bob.hear() == b"from ann"
     assert ann.ask(b"cid") == b"0 False False"
+
+
+def test_who_is_where_can_be_asked(program):
+    server = program("""
+        worker = Worker(f"text://{PORT}", count=2, max_uids=2)
+
+        @worker.on_message
+        async def on_message(connection, line):
+            if line != "ask":
+                connection.session = b"session of " + line.encode()
+                await connection.bind_uid(line)
+                await connection.bind_uid("all of " + line)
+                await connection.join_room("lobby")
+                connection.send(connection.id)
+                return
+            page = await members_of_room("lobby")
+            first = await members_of_uid("ann")
+            counts = await totals()
+            said = {
+                "room": sorted(sorted(member.uids) for member in page.members),
+                "next": page.next,
+                "session": (await session_of(first.members[0].id)).decode(),
+                "nobody": (await members_of_uid("nobody")).members,
+                "all": len((await members_of_all()).members),
+                "size": (await room_size("lobby")).count,
+                "online": (await online_count()).count,
+                "totals": [counts.uids, counts.rooms, counts.processes, counts.partial],
+                "uids": sorted((await uids()).names),
+                "rooms": (await rooms()).names,
+                "mine": sorted(connection.uids),
+            }
+            dismiss_room("lobby")
+            while (await room_size("lobby")).count:
+                pass
+            join_connection(first.members[0].id, "other")
+            while (await room_size("other")).count != 1:
+                pass
+            connection.send(json.dumps(said))
+
+        run(worker)
+    """).start()
+    ann, bob = server.lines(), server.lines()
+    ann.ask(b"ann")
+    bob.ask(b"bob")
+    assert json.loads(bob.ask(b"ask")) == {
+        "room": [["all of ann", "ann"], ["all of bob", "bob"]],
+        "next": None,
+        "session": "session of ann",
+        "nobody": [],
+        "all": 2,
+        "size": 2,
+        "online": 2,
+        "totals": [4, 1, 2, False],
+        "uids": ["all of ann", "all of bob", "ann", "bob"],
+        "rooms": ["lobby"],
+        "mine": ["all of bob", "bob"],
+    }
 
 
 def test_without_asyncio_there_is_nothing_to_await_but_then(program):

@@ -40,6 +40,7 @@ def test_chat_tells_everybody_in_the_room_and_one_alone(program):
         client.send(json.dumps({"name": name, "room": "lobby"}))
         while "slot" not in (said := json.loads(client.recv())):
             assert "online" in said["line"]
+        assert name in said["here"]
         return client
 
     def hear(client):

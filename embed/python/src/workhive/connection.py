@@ -247,10 +247,16 @@ class Connection:
 
     @property
     def uid(self) -> Optional[str]:
-        """The user that it was bound to first; None if to none. Still known in `on_close`."""
+        """The user that it is bound to; None if to none. Still known in `on_close`. With `max_uids` there may be more, see
+        `uids`."""
         out = ffi.new("wh_bytes *")
         self._check(lib.wh_conn_uid(self._handle, out))
         return None if out.data == ffi.NULL else text_of(out)
+
+    @property
+    def uids(self) -> Tuple[str, ...]:
+        """All users that it is bound to."""
+        return self._names(lib.wh_conn_uids)
 
     def join_room(self, room: Union[str, bytes], then: Optional[Callable[[bool], object]] = None) -> Awaitable[bool]:
         """Puts it into a room: from now on `send_to_room` reaches it. `then` and `await` as with `bind_uid`."""
@@ -265,9 +271,7 @@ class Connection:
     @property
     def rooms(self) -> Tuple[str, ...]:
         """The rooms that it is in."""
-        out, count = ffi.new("wh_bytes const **"), ffi.new("size_t *")
-        self._check(lib.wh_conn_rooms(self._handle, out, count))
-        return tuple(text_of(out[0][index]) for index in range(count[0]))
+        return self._names(lib.wh_conn_rooms)
 
     @property
     def session(self) -> bytes:
@@ -296,6 +300,11 @@ class Connection:
         out = ffi.new("wh_bytes *")
         self._check(function(self._handle, out))
         return text_of(out)
+
+    def _names(self, function: Any) -> Tuple[str, ...]:
+        out, count = ffi.new("wh_bytes const **"), ffi.new("size_t *")
+        self._check(function(self._handle, out, count))
+        return tuple(text_of(out[0][index]) for index in range(count[0]))
 
     def _check(self, code: int) -> None:
         if code != OK:

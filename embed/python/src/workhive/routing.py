@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Awaitable, Callable, Iterable, NamedTuple, Optional, Tuple, Union
 
 from . import _live, aio
-from ._library import check, ffi, lib, text_of, unpack, view_of
+from ._library import check, ffi, lib, unpack, view_of
 from .connection import BINARY, TEXT, Connection, Message, ids_of, name_of, names_array
 
 __all__ = [
-    "Count",
-    "Names",
     "Outcome",
     "close_connection",
     "close_room",
     "close_uid",
-    "is_uid_online",
+    "dismiss_room",
+    "join_connection",
     "join_uid",
+    "leave_connection",
     "leave_uid",
-    "online_count",
     "publish",
-    "room_size",
-    "rooms",
     "send_to_all",
     "send_to_connection",
     "send_to_room",
@@ -30,7 +26,6 @@ __all__ = [
     "send_to_uid",
     "send_to_uids",
     "subscribe",
-    "uids",
     "unsubscribe",
 ]
 
@@ -57,27 +52,10 @@ class Outcome(NamedTuple):
         return self.is_delivered
 
 
-@dataclass(frozen=True)
-class Count:
-    """A number, and whether some process did not say what it knows."""
-
-    count: int
-    partial: bool
-
-
-class Names(NamedTuple):
-    """Some names of a longer list, and where it goes on."""
-
-    names: Tuple[str, ...]
-    #: To be given to the next call; None at the end.
-    next: Optional[int]
-    partial: bool
-
-
 Then = Optional[Callable[[Outcome], object]]
 
 
-def _asked(then: Any, function: Any) -> Tuple[aio.Answer[Any], Any, Any, Any]:
+def asked(then: Any, function: Any) -> Tuple[aio.Answer[Any], Any, Any, Any]:
     """Function, user and destructor for the library, if anybody wants to know."""
     answer: aio.Answer[Any] = aio.Answer(then)
     if answer.wanted:
@@ -96,8 +74,8 @@ def send_to_uid(uid: Name, message: Message, *, exclude: Excluded = (), then: Th
     `await`, tells what became of it."""
     kind, data = _payload(message)
     name, (left_out, count, _kept) = name_of(uid), ids_of(exclude)
-    answer, *asked = _asked(then, _OUTCOME)
-    check(lib.wh_send_to_uid(name, len(name), kind, data, len(data), left_out, count, *asked))
+    answer, *told = asked(then, _OUTCOME)
+    check(lib.wh_send_to_uid(name, len(name), kind, data, len(data), left_out, count, *told))
     return answer.awaitable
 
 
@@ -107,8 +85,8 @@ def send_to_uids(
     """Sends to several users; to each connection once."""
     kind, data = _payload(message)
     names, (left_out, count, _kept) = names_array(uids), ids_of(exclude)
-    answer, *asked = _asked(then, _OUTCOME)
-    check(lib.wh_send_to_uids(names[0], names[1], kind, data, len(data), left_out, count, *asked))
+    answer, *told = asked(then, _OUTCOME)
+    check(lib.wh_send_to_uids(names[0], names[1], kind, data, len(data), left_out, count, *told))
     return answer.awaitable
 
 
@@ -116,8 +94,8 @@ def send_to_room(room: Name, message: Message, *, exclude: Excluded = (), then: 
     """Sends to everybody in a room."""
     kind, data = _payload(message)
     name, (left_out, count, _kept) = name_of(room), ids_of(exclude)
-    answer, *asked = _asked(then, _OUTCOME)
-    check(lib.wh_send_to_room(name, len(name), kind, data, len(data), left_out, count, *asked))
+    answer, *told = asked(then, _OUTCOME)
+    check(lib.wh_send_to_room(name, len(name), kind, data, len(data), left_out, count, *told))
     return answer.awaitable
 
 
@@ -127,8 +105,8 @@ def send_to_rooms(
     """Sends to everybody in several rooms; to each connection once."""
     kind, data = _payload(message)
     names, (left_out, count, _kept) = names_array(rooms), ids_of(exclude)
-    answer, *asked = _asked(then, _OUTCOME)
-    check(lib.wh_send_to_rooms(names[0], names[1], kind, data, len(data), left_out, count, *asked))
+    answer, *told = asked(then, _OUTCOME)
+    check(lib.wh_send_to_rooms(names[0], names[1], kind, data, len(data), left_out, count, *told))
     return answer.awaitable
 
 
@@ -136,8 +114,8 @@ def send_to_all(message: Message, *, exclude: Excluded = (), then: Then = None) 
     """Sends to every connection of the hive."""
     kind, data = _payload(message)
     left_out, count, _kept = ids_of(exclude)
-    answer, *asked = _asked(then, _OUTCOME)
-    check(lib.wh_send_to_all(kind, data, len(data), left_out, count, *asked))
+    answer, *told = asked(then, _OUTCOME)
+    check(lib.wh_send_to_all(kind, data, len(data), left_out, count, *told))
     return answer.awaitable
 
 
@@ -145,8 +123,8 @@ def send_to_connection(id: str, message: Message, *, then: Then = None) -> Await
     """Sends to the connection that has this `Connection.id`."""
     kind, data = _payload(message)
     said = id.encode()
-    answer, *asked = _asked(then, _OUTCOME)
-    check(lib.wh_send_to_connection(said, len(said), kind, data, len(data), *asked))
+    answer, *told = asked(then, _OUTCOME)
+    check(lib.wh_send_to_connection(said, len(said), kind, data, len(data), *told))
     return answer.awaitable
 
 
@@ -180,41 +158,22 @@ def leave_uid(uid: Name, room: Name) -> None:
     check(lib.wh_leave_uid(user, len(user), name, len(name)))
 
 
-def is_uid_online(uid: Name, then: Optional[Callable[[Optional[bool]], object]] = None) -> Awaitable[Optional[bool]]:
-    """Whether a user has a connection anywhere; None if that is not known."""
-    name = name_of(uid)
-    answer, *asked = _asked(then, _PRESENCE)
-    check(lib.wh_is_uid_online(name, len(name), *asked))
-    return answer.awaitable
+def join_connection(id: str, room: Name) -> None:
+    """Puts the connection that has this `Connection.id` into a room."""
+    said, name = id.encode(), name_of(room)
+    check(lib.wh_join_connection(said, len(said), name, len(name)))
 
 
-def room_size(room: Name, then: Optional[Callable[[Count], object]] = None) -> Awaitable[Count]:
-    """How many connections are in a room."""
+def leave_connection(id: str, room: Name) -> None:
+    """Takes the connection that has this `Connection.id` out of a room."""
+    said, name = id.encode(), name_of(room)
+    check(lib.wh_leave_connection(said, len(said), name, len(name)))
+
+
+def dismiss_room(room: Name) -> None:
+    """Ends a room: everybody leaves it. The connections stay."""
     name = name_of(room)
-    answer, *asked = _asked(then, _COUNT)
-    check(lib.wh_room_size(name, len(name), *asked))
-    return answer.awaitable
-
-
-def online_count(then: Optional[Callable[[Count], object]] = None) -> Awaitable[Count]:
-    """How many users are online."""
-    answer, *asked = _asked(then, _COUNT)
-    check(lib.wh_online_count(*asked))
-    return answer.awaitable
-
-
-def uids(start: Optional[int] = None, then: Optional[Callable[[Names], object]] = None) -> Awaitable[Names]:
-    """The users that are online, a page at a time: `start` is the `next` of the page before."""
-    answer, *asked = _asked(then, _NAMES)
-    check(lib.wh_uids(-1 if start is None else start, *asked))
-    return answer.awaitable
-
-
-def rooms(start: Optional[int] = None, then: Optional[Callable[[Names], object]] = None) -> Awaitable[Names]:
-    """The rooms that somebody is in, as `uids`."""
-    answer, *asked = _asked(then, _NAMES)
-    check(lib.wh_rooms(-1 if start is None else start, *asked))
-    return answer.awaitable
+    check(lib.wh_dismiss_room(name, len(name)))
 
 
 def subscribe(topic: Name, function: Callable[[Union[str, bytes]], object]) -> None:
@@ -237,13 +196,10 @@ def publish(topic: Name, message: Message) -> None:
 
 
 _OUTCOME: Any = ffi.addressof(lib, "on_outcome")
-_PRESENCE: Any = ffi.addressof(lib, "on_presence")
-_COUNT: Any = ffi.addressof(lib, "on_count")
-_NAMES: Any = ffi.addressof(lib, "on_names")
 _TOPIC: Any = ffi.addressof(lib, "on_topic")
 
 
-def _give(user: int, value: Any) -> None:
+def give(user: int, value: Any) -> None:
     try:
         _live.objects[user].give(value)
     except BaseException as error:
@@ -252,23 +208,7 @@ def _give(user: int, value: Any) -> None:
 
 @ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
 def py_outcome(user: int, delivered: int, refused: int, unknown: int, flags: int) -> None:
-    _give(user, Outcome(delivered, refused, unknown, bool(flags & 1), bool(flags & 2)))
-
-
-@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
-def py_presence(user: int, presence: int) -> None:
-    _give(user, {lib.WH_ONLINE: True, lib.WH_OFFLINE: False}.get(presence))
-
-
-@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
-def py_count(user: int, count: int, partial: int) -> None:
-    _give(user, Count(count, bool(partial)))
-
-
-@ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
-def py_names(user: int, names: Any, count: int, following: int, partial: int) -> None:
-    listed = tuple(text_of(names[index]) for index in range(count))
-    _give(user, Names(listed, None if following < 0 else following, bool(partial)))
+    give(user, Outcome(delivered, refused, unknown, bool(flags & 1), bool(flags & 2)))
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
