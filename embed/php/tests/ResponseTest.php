@@ -72,9 +72,16 @@ final class ResponseTest extends TestCase
 
     public function testWhatIsAStream(): void
     {
-        self::assertFalse((new Response(200, [], 'x'))->isStream());
-        self::assertTrue((new Response(200, ['transfer-encoding' => 'chunked']))->isStream());
-        self::assertTrue((new Response(200, ['Content-Type' => 'text/event-stream; charset=utf-8']))->isStream());
+        $asked = static function (array $headers): int {
+            $flags = 0;
+            Fields::lines($headers, $flags);
+            return $flags;
+        };
+        self::assertSame(0, $asked([]));
+        self::assertSame(0, $asked(['Content-Type' => 'text/html', 'X-A' => 'chunked', 'Connection' => 'keep-alive']));
+        self::assertSame(Fields::IS_STREAM, $asked(['transfer-encoding' => 'Chunked']));
+        self::assertSame(Fields::IS_STREAM, $asked(['Content-Type' => ['text/event-stream; charset=utf-8']]));
+        self::assertSame(Fields::WANTS_CLOSE, $asked(['Connection' => 'close']));
     }
 
     public function testAFileThatIsNotThereIsA404(): void

@@ -6,6 +6,7 @@ namespace Workhive;
 
 use FFI\CData;
 use Throwable;
+use WeakReference;
 use Workerman\Connection\TcpConnection;
 use Workerman\Protocols\Http\Request;
 use Workerman\Worker;
@@ -84,17 +85,21 @@ final class Events
 
     public static function request(TcpConnection $connection, int $lent): int
     {
-        $request = Request::lent($connection, $lent);
+        $request = new Request('', $connection, $lent);
         if ($connection->task !== null) {
             $request->keep();
             $connection->task->line[] = [self::requested(...), [$connection, $request]];
             return Tasks::DONE;
         }
-        $code = self::requested($connection, $request);
-        // Who still has it, such as a handler that waits, has it whole: the library takes it back now.
-        $kept = \WeakReference::create($request);
+        $weak = WeakReference::create($request);
+        ++TcpConnection::$statistics['total_request'];
+        $handler = $connection->onMessage ?? $connection->worker->onMessage;
+        $arguments = [$connection, $request];
         unset($request);
-        $kept->get()?->keep();
+        $code = $handler === null ? Tasks::DONE : Tasks::run($connection, $handler, $arguments);
+        $arguments = null;
+        // Who still has it, such as a handler that waits, has it whole: the library takes it back now.
+        $weak->get()?->keep();
         return $code;
     }
 

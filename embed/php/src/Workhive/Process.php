@@ -151,9 +151,9 @@ final class Process
         foreach ($words as $i => $word) {
             $text = Library::$ffi->new('char[' . (strlen($word) + 1) . ']', false);
             FFI::memcpy($text, $word, strlen($word));
-            $list[$i] = FFI::cast('char *', $text);
+            $list[$i] = Library::$ffi->cast('char *', $text);
         }
-        return FFI::cast('char **', $list);
+        return Library::$ffi->cast('char **', $list);
     }
 
     private static function printTo(string $path): void

@@ -21,11 +21,11 @@ final class Replies
 
     public static function send(TcpConnection $connection, mixed $reply, bool $raw): bool|null
     {
-        if ($raw && is_string($reply) && !$connection->isStreaming) {
-            $reply = self::parsed($reply);
-        }
         if ($reply instanceof Response) {
             return self::response($connection, $reply);
+        }
+        if ($raw && is_string($reply) && !$connection->isStreaming) {
+            return self::response($connection, self::parsed($reply));
         }
         if ($reply instanceof Chunk || $reply instanceof ServerSentEvents || $connection->isStreaming) {
             return self::chunk($connection, TcpConnection::text($reply), $reply instanceof Chunk);
@@ -48,15 +48,17 @@ final class Replies
         if ($file !== null) {
             return FileSender::send($connection, $response, ...$file);
         }
-        $lines = Fields::lines($response->getHeaders());
+        $flags = 0;
+        $lines = Fields::lines($response->getHeaders(), $flags);
         $body = $response->rawBody();
-        $result = $response->isStream()
-            ? self::begin($connection, $response->getStatusCode(), $lines, $body)
-            : Library::$ffi->wh_conn_respond($connection->handle, $response->getStatusCode(), $lines, strlen($lines), $body, strlen($body));
+        $status = $response->getStatusCode();
+        $result = ($flags & Fields::IS_STREAM) !== 0
+            ? self::begin($connection, $status, $lines, $body)
+            : Library::$ffi->wh_conn_respond($connection->handle, $status, $lines, strlen($lines), $body, strlen($body));
         if ($result !== Abi::OK) {
             return $connection->notSent($result, $body);
         }
-        if ($response->wantsClose() && !$connection->isStreaming) {
+        if ($flags === Fields::WANTS_CLOSE) {
             $connection->close();
         }
         return true;

@@ -54,36 +54,43 @@ final class Tasks
      * Runs a handler until it has ended (DONE), has thrown (FAILED, see $thrown) or waits (WAITS: it goes on when the
      * answer comes, and then `$after` is called with what it has thrown, or null).
      *
+     * @param callable $callback not declared so: PHP would look at it twice
      * @param list<mixed> $arguments
      * @param ?callable(?Throwable): void $after
      */
-    public static function run(?TcpConnection $connection, callable $callback, array $arguments, ?callable $after = null): int
+    public static function run(?TcpConnection $connection, mixed $callback, array $arguments, ?callable $after = null): int
     {
-        $outerConnection = self::$connection;
-        $outerFiber = self::$running;
-        $outerTask = self::$task;
+        if (self::$running !== null) {
+            return self::runInside($connection, $callback, $arguments, $after);
+        }
         $fiber = array_pop(self::$idle) ?? self::fiber();
         self::$connection = $connection;
         self::$running = $fiber;
-        self::$task = null;
         self::$callback = $callback;
         self::$done = false;
         $fiber->resume($arguments);
-        if (self::$done) {
-            self::$idle[] = $fiber;
-            if (self::$thrown === null) {
-                $code = self::DONE;
-            } else {
-                $code = self::FAILED;
-                self::$thrower = $connection;
-            }
-        } else {
+        self::$running = null;
+        if (!self::$done) {
             self::$task->after = $after;
-            $code = self::WAITS;
+            self::$task = self::$connection = null;
+            return self::WAITS;
         }
-        self::$connection = $outerConnection;
-        self::$running = $outerFiber;
-        self::$task = $outerTask;
+        self::$idle[] = $fiber;
+        self::$connection = null;
+        if (self::$thrown === null) {
+            return self::DONE;
+        }
+        self::$thrower = $connection;
+        return self::FAILED;
+    }
+
+    /** The same for a handler that is called because of what another one does, which goes on afterwards. */
+    private static function runInside(?TcpConnection $connection, mixed $callback, array $arguments, ?callable $after): int
+    {
+        $outer = [self::$running, self::$connection, self::$task];
+        self::$running = self::$task = null;
+        $code = self::run($connection, $callback, $arguments, $after);
+        [self::$running, self::$connection, self::$task] = $outer;
         return $code;
     }
 

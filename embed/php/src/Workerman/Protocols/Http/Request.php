@@ -12,6 +12,7 @@ use Workerman\Connection\TcpConnection;
 use Workhive\Abi;
 use Workhive\FormData;
 use Workhive\Library;
+use Workhive\TemporaryFiles;
 
 /**
  * A request. While the handler runs it is read from the library as far as it is asked for; who keeps it has it whole.
@@ -47,12 +48,18 @@ class Request implements Stringable
     private ?array $get = null;
     private ?array $post = null;
     private ?array $files = null;
+    private ?TemporaryFiles $uploaded = null;
     private ?array $fields = null;
     private ?array $cookies = null;
 
-    /** @param string $buffer a whole request as it comes over the wire */
-    public function __construct(string $buffer = '')
+    /**
+     * @param string $buffer a whole request as it comes over the wire
+     * @param int $lent the library's number of one that it lends
+     */
+    public function __construct(string $buffer = '', ?TcpConnection $connection = null, int $lent = 0)
     {
+        $this->connection = $connection;
+        $this->lent = $lent;
         if ($buffer === '') {
             return;
         }
@@ -65,18 +72,9 @@ class Request implements Stringable
     }
 
     /** @internal */
-    public static function lent(TcpConnection $connection, int $lent): self
-    {
-        $request = new self();
-        $request->connection = $connection;
-        $request->lent = $lent;
-        return $request;
-    }
-
-    /** @internal */
     public static function opening(TcpConnection $connection, int $lent): self
     {
-        $request = self::lent($connection, $lent);
+        $request = new self('', $connection, $lent);
         $request->isOpening = true;
         $request->body = '';
         return $request;
@@ -227,17 +225,6 @@ class Request implements Stringable
         return $this->rawBuffer();
     }
 
-    public function __destruct()
-    {
-        if ($this->files) {
-            array_walk_recursive($this->files, static function (mixed $value, string|int $key): void {
-                if ($key === 'tmp_name' && is_file($value)) {
-                    unlink($value);
-                }
-            });
-        }
-    }
-
     /** @return array<string, string> */
     private function fields(): array
     {
@@ -318,6 +305,7 @@ class Request implements Stringable
         }
         if (preg_match('/^multipart\/form-data;.*\bboundary="?([^";]+)"?/i', $type, $match) === 1) {
             [$this->post, $this->files] = FormData::parse($body, $match[1], static::$maxFileUploads);
+            $this->uploaded = new TemporaryFiles($this->files);
         } elseif (preg_match('/\bjson\b/i', $type) === 1) {
             $this->post = (array) json_decode($body, true);
         } else {

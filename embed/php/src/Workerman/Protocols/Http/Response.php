@@ -162,26 +162,4 @@ class Response implements Stringable
         }
         return $headers;
     }
-
-    /** @internal Whether more is to follow: chunks or events. */
-    public function isStream(): bool
-    {
-        if ($this->headers === []) {
-            return false;
-        }
-        $headers = array_change_key_case($this->headers);
-        return strcasecmp(self::first($headers, 'transfer-encoding'), 'chunked') === 0
-            || stripos(self::first($headers, 'content-type'), 'text/event-stream') === 0;
-    }
-
-    /** @internal Whether the connection is to end after it. */
-    public function wantsClose(): bool
-    {
-        return $this->headers !== [] && strcasecmp(self::first(array_change_key_case($this->headers), 'connection'), 'close') === 0;
-    }
-
-    private static function first(array $headers, string $name): string
-    {
-        return trim((string) (is_array($headers[$name] ?? null) ? reset($headers[$name]) : $headers[$name] ?? ''));
-    }
 }
