@@ -49,7 +49,7 @@ final class BehaviourTest extends TestCase
         self::assertSame('before', $innocent->ask('before'));
         self::assertNull(self::text()->ask('throw'));
         self::$server->waitFor('DomainException: an error in a handler');
-        self::$server->waitFor('programs/behaviour.php(');
+        self::$server->waitFor('programs/behaviour.php:');
         self::assertSame('after', $innocent->ask('after'));
     }
 
@@ -103,8 +103,31 @@ final class BehaviourTest extends TestCase
         self::assertNull(self::text()->ask('exit'));
         self::$server->waitFor('exit or die was called in a handler');
         self::$server->waitFor('generation 1');
+        self::$server->waitFor('exited with code 3');
+        self::$server->waitFor('shutdown of ');
         self::assertStringNotContainsString('Throwing from FFI callbacks', self::$server->said);
         self::assertSame('again', self::text()->ask('again'));
+    }
+
+    public function testAChildThatAHandlerForksEndsAsItLikes(): void
+    {
+        $client = self::text();
+        self::assertSame('child 7', $client->ask('fork'));
+        self::assertSame('still', $client->ask('still'));
+    }
+
+    public function testAHandlerThatSuspendsItsFiberFailsThere(): void
+    {
+        self::assertNull(self::text()->ask('suspend'));
+        self::$server->waitFor('a handler cannot suspend its own Fiber');
+        self::assertSame('still', self::text()->ask('still'));
+    }
+
+    public function testLinesWithLineEndsOfTheirOwnAreSeveralLines(): void
+    {
+        $client = self::text();
+        self::assertSame('two', $client->ask('lines'));
+        self::assertSame(['lines', '', 'next'], [$client->line(), $client->line(), $client->ask('next')]);
     }
 
     public function testAStringIsAPageOfHtml(): void

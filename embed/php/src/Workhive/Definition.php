@@ -23,7 +23,7 @@ final class Definition
         'tcp' => [TcpConnection::BYTES, null],
         'unix' => [TcpConnection::BYTES, null],
         'text' => [TcpConnection::LINES, Text::class],
-        'frame' => [TcpConnection::LINES, Frame::class],
+        'frame' => [TcpConnection::FRAMES, Frame::class],
         'websocket' => [TcpConnection::WEBSOCKET, Websocket::class],
         'http' => [TcpConnection::HTTP, Http::class],
     ];

@@ -49,7 +49,7 @@ final class Failures
     public static function log(Throwable $thrown): void
     {
         ++TcpConnection::$statistics['throw_exception'];
-        Log::error((string) $thrown);
+        Log::error(self::text($thrown));
     }
 
     /** Takes what the last handler has thrown. */
@@ -61,10 +61,17 @@ final class Failures
         return $thrown;
     }
 
-    /** All that PHP has to say, and at its end, where the library looks for the reason in short, what it was. */
+    /** All that PHP has to say; what it was comes last, where the library looks for the reason in short. */
     public static function text(Throwable $thrown): string
     {
-        return $thrown . "\n" . get_class($thrown) . ': ' . $thrown->getMessage();
+        $before = $thrown->getPrevious() === null ? '' : self::text($thrown->getPrevious()) . "\nand then\n";
+        $message = $thrown->getMessage();
+        if (str_contains($message, "\n")) {
+            $before .= "$message\n";
+            $message = strtr($message, "\n", ' ');
+        }
+        $place = "{$thrown->getFile()}:{$thrown->getLine()}";
+        return "{$before}at $place\n{$thrown->getTraceAsString()}\n" . get_class($thrown) . ": $message";
     }
 
     private static function handled(?TcpConnection $connection, Throwable $thrown): bool

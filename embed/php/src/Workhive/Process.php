@@ -53,7 +53,6 @@ final class Process
             echo CommandLine::usage();
             return CommandLine::MISUSE;
         }
-        register_shutdown_function(ExitGuard::atShutdown(...));
         try {
             return self::start($workers, $line);
         } catch (Error | RuntimeException $error) {
@@ -125,6 +124,7 @@ final class Process
     private static function serve(): int
     {
         self::$isWorker = self::$isUp = true;
+        ExitGuard::watch();
         $ffi = Library::$ffi;
         $hive = self::$hive;
         $over = Library::$flag;

@@ -34,6 +34,7 @@ final class Tasks
     private static ?Fiber $running = null;
     private static ?Task $task = null;
     private static bool $done = false;
+    private static bool $isWaiting = false;
     private static mixed $callback = null;
 
     /** @var list<Fiber> fibers without work; the last one is used next, since its memory is warm */
@@ -69,14 +70,17 @@ final class Tasks
         self::$callback = $callback;
         self::$done = false;
         $fiber->resume($arguments);
-        self::$running = null;
-        if (!self::$done) {
-            self::$task->after = $after;
-            self::$task = self::$connection = null;
-            return self::WAITS;
+        while (!self::$done) {
+            if (self::$task !== null && self::$isWaiting) {
+                self::$isWaiting = false;
+                self::$task->after = $after;
+                self::$running = self::$task = self::$connection = null;
+                return self::WAITS;
+            }
+            self::refuse($fiber);
         }
         self::$idle[] = $fiber;
-        self::$connection = null;
+        self::$running = self::$task = self::$connection = null;
         if (self::$thrown === null) {
             return self::DONE;
         }
@@ -134,6 +138,7 @@ final class Tasks
             self::$waiting[$token] = self::$task ??= new Task(self::$running, self::$connection);
             // Handlers that have run inside this one may have left it set.
             self::$done = false;
+            self::$isWaiting = true;
             Fiber::suspend();
         }
         $answer = self::$answers[$token];
@@ -165,6 +170,10 @@ final class Tasks
         self::$task = $task;
         self::$done = false;
         $task->fiber->resume();
+        while (!self::$done && !self::$isWaiting) {
+            self::refuse($task->fiber);
+        }
+        self::$isWaiting = false;
         $done = self::$done;
         $thrown = self::$thrown;
         self::$thrown = null;
@@ -177,6 +186,14 @@ final class Tasks
             }
             $task->end($thrown);
         }
+    }
+
+    /** A handler has suspended the fiber that it runs in, and nobody knows when it should go on: there it fails. */
+    private static function refuse(Fiber $fiber): void
+    {
+        $fiber->throw(new LogicException(
+            'a handler cannot suspend its own Fiber, which is workhive\'s: make one for it (new Fiber(..)), or use Timer::sleep()',
+        ));
     }
 
     private static function fiber(): Fiber

@@ -25,7 +25,7 @@ final class UidConnection extends TcpConnection
         // Not the parent's: there is no connection of this process behind it.
         $this->id = 0;
         $this->handle = 0;
-        $this->codec = TcpConnection::LINES;
+        $this->codec = TcpConnection::FRAMES;
         $this->worker = null;
         $this->context = new stdClass();
         $this->maxSendBufferSize = self::$defaultMaxSendBufferSize;

@@ -16,6 +16,9 @@ use Workhive\Hive;
 require_once __DIR__ . '/../../autoload.php';
 
 Worker::$logFile = '/dev/null';
+register_shutdown_function(function (): void {
+    echo 'shutdown of ' . getmypid() . "\n";
+});
 
 $text = new Worker('text://' . getenv('TEST_TEXT'));
 $text->name = 'text';
@@ -42,6 +45,9 @@ function on_line(TcpConnection $connection, string $line): void
         'throw' => throw new DomainException('an error in a handler'),
         'exit' => exit(3),
         'guard' => guarded($connection),
+        'lines' => $connection->send("two\nlines\n"),
+        'fork' => forked($connection),
+        'suspend' => Fiber::suspend(),
         'old' => OldTimer::add(0.01, fn () => $connection->send('old timer'), [], false),
         'sleep' => slept($connection, $rest),
         'change' => changed($connection),
@@ -57,6 +63,17 @@ function guarded(TcpConnection $connection): void
 {
     $connection->errorHandler = fn (Throwable $error) => $connection->send('guarded: ' . $error->getMessage());
     throw new DomainException('caught');
+}
+
+/** A child of the program's own, which ends as it likes. */
+function forked(TcpConnection $connection): void
+{
+    $pid = pcntl_fork();
+    if ($pid === 0) {
+        exit(7);
+    }
+    pcntl_waitpid($pid, $status);
+    $connection->send('child ' . pcntl_wexitstatus($status));
 }
 
 /** Two sleeps in a line; what comes meanwhile has to wait for its turn. */

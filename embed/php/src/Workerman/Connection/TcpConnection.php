@@ -51,6 +51,7 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
     public const LINES = 1;
     public const WEBSOCKET = 2;
     public const HTTP = 3;
+    public const FRAMES = 4;
 
     /** Bytes that may wait to be sent, in all connections made from then on; set it before Worker::runAll(). */
     public static int $defaultMaxSendBufferSize = 1048576;
@@ -99,7 +100,7 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
     /** @internal the library's number */
     public int $handle;
 
-    /** @internal one of BYTES, LINES, WEBSOCKET, HTTP */
+    /** @internal one of BYTES, LINES, FRAMES, WEBSOCKET, HTTP */
     public int $codec;
 
     /** @internal the handler of it that waits */
@@ -177,6 +178,9 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
         }
         if (!is_string($sendBuffer)) {
             $sendBuffer = self::text($sendBuffer);
+        }
+        if ($this->codec === self::LINES && str_contains($sendBuffer, "\n")) {
+            return $this->sendLines($sendBuffer);
         }
         if ($this->maxSendBufferSize < self::$defaultMaxSendBufferSize && !$this->fits()) {
             return $this->notSent(Abi::ERR_FULL, $sendBuffer);
@@ -443,6 +447,20 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
         $this->file = null;
         $this->received = '';
         $this->worker = null;
+    }
+
+    /** Text with line ends of its own: the client reads several lines, all of them or none is sent. */
+    private function sendLines(string $text): ?bool
+    {
+        $queued = $this->getSendBufferQueueSize();
+        if ($queued > 0 && $queued + strlen($text) + 1 > self::$defaultMaxSendBufferSize) {
+            return $this->notSent(Abi::ERR_FULL, $text);
+        }
+        $sent = true;
+        foreach (explode("\n", $text) as $line) {
+            $sent = $sent === true ? $this->send($line) : $sent;
+        }
+        return $sent;
     }
 
     private function tellError(string $text): void
