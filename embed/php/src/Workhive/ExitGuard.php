@@ -54,7 +54,7 @@ final class ExitGuard
             self::$settings[$setting] = (string) ini_set($setting, '0');
         }
         if (getmypid() === self::$pid) {
-            Log::error('exit or die was called in a handler: this process ends with what it had not sent yet, and the master starts another');
+            Log::warn('exit or die was called in a handler: this process ends with what it had not sent yet, and the master starts another');
         }
     }
 

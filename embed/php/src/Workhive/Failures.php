@@ -49,7 +49,7 @@ final class Failures
     public static function log(Throwable $thrown): void
     {
         ++TcpConnection::$statistics['throw_exception'];
-        Log::error(self::text($thrown));
+        Log::warn(self::text($thrown));
     }
 
     /** Takes what the last handler has thrown. */

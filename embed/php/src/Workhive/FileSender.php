@@ -68,7 +68,7 @@ final class FileSender
                 $this->piece = (string) fread($this->file, min(self::PIECE, $this->left));
                 $this->left -= strlen($this->piece);
                 if ($this->piece === '') {
-                    Log::error("{$this->path} has become shorter while it was sent: the connection is ended");
+                    Log::warn("{$this->path} has become shorter while it was sent: the connection is ended");
                     $this->over();
                     $this->connection->destroy();
                     return;

@@ -38,9 +38,9 @@ final class Log
         self::$placed = (int) getmypid();
     }
 
-    public static function error(string $text): void
+    public static function warn(string $text): void
     {
-        self::say(self::ERROR, $text);
+        self::say(self::WARN, $text);
     }
 
     public static function info(string $text): void

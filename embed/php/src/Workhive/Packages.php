@@ -67,7 +67,7 @@ final class Packages
                 return null;
             }
             if ($length === false || $length < 0 || $length > $connection->maxPackageSize) {
-                Log::error("{$connection->protocol}: a package from {$connection->getRemoteAddress()} is broken or too long: its connection is closed");
+                Log::warn("{$connection->protocol}: a package from {$connection->getRemoteAddress()} is broken or too long: its connection is closed");
                 $connection->destroy();
                 return null;
             }

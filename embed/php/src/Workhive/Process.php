@@ -163,7 +163,7 @@ final class Process
             // O_WRONLY, O_CREAT, O_APPEND, as on every Linux.
             $fd = $libc->open($path, 0o1 | 0o100 | 0o2000, 0o644);
             if ($fd < 0 || $libc->dup2($fd, 1) < 0) {
-                Log::error("cannot print to $path (Worker::\$stdoutFile): what the program prints goes to the log");
+                Log::warn("cannot print to $path (Worker::\$stdoutFile): what the program prints goes to the log");
             }
         } catch (Throwable $thrown) {
             Failures::log($thrown);

@@ -425,9 +425,9 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
             $this->tellError('send buffer full and drop package');
             Tasks::settle($this->tellFull());
         } elseif ($result === Abi::ERR_UTF8) {
-            Log::error("a message to {$this->getRemoteAddress()} is not UTF-8, so it was not sent: set \$connection->websocketType = Websocket::BINARY_TYPE_ARRAYBUFFER for binary data");
+            Log::warn("a message to {$this->getRemoteAddress()} is not UTF-8, so it was not sent: set \$connection->websocketType = Websocket::BINARY_TYPE_ARRAYBUFFER for binary data");
         } elseif ($result !== Abi::ERR_GONE && $result !== Abi::ERR_HANDLE) {
-            Log::error("a message to {$this->getRemoteAddress()} was not sent: " . Library::error($result)->getMessage());
+            Log::warn("a message to {$this->getRemoteAddress()} was not sent: " . Library::error($result)->getMessage());
         }
         return false;
     }
