@@ -33,7 +33,9 @@ class Connection {
     /** -1 when it has ended. */
     this._seat = seat;
     this._id = undefined;
-    /** Who waits until the send buffer is empty. */
+    /** A send was refused; the buffer has not been empty since. */
+    this._full = false;
+    /** Who waits until it is. */
     this._drained = undefined;
     this.worker = worker;
     this.data = undefined;
@@ -41,8 +43,13 @@ class Connection {
 
   send(data) {
     const protocol = this.worker._protocol;
-    if (protocol !== undefined && protocol.encode !== undefined) return protocol.send(this, data);
-    return native.connSend(this._seat, data, typeof data === 'string' ? TEXT : BINARY);
+    if (protocol !== undefined && protocol.encode !== undefined) return this._took(protocol.send(this, data));
+    return this._took(native.connSend(this._seat, data, typeof data === 'string' ? TEXT : BINARY));
+  }
+
+  _took(taken) {
+    if (!taken) this._full = true;
+    return taken;
   }
 
   close(code, reason = '') {
@@ -81,7 +88,7 @@ class Connection {
 
   /** Fulfilled when the send buffer takes messages again, or the connection has ended. */
   drained() {
-    if (!this.isOpen) return Promise.resolve();
+    if (!this._full || !this.isOpen) return Promise.resolve();
     return new Promise((resolve) => (this._drained ??= []).push(resolve));
   }
 
@@ -178,6 +185,7 @@ function connectionAt(seat, worker) {
 }
 
 function wakeDrained(conn) {
+  conn._full = false;
   const waiting = conn._drained;
   if (waiting === undefined) return;
   conn._drained = undefined;

@@ -48,6 +48,7 @@ function onConn(event, index, seat) {
   const conn = connectionAt(seat, workers[index]);
   const name = native.EVENTS[event];
   if (name === 'bufferDrain') wakeDrained(conn);
+  else if (name === 'bufferFull') conn._full = true;
   const result = conn.worker._emit(name, conn);
   if (isPromise(result)) follow(conn, result);
 }
@@ -82,7 +83,7 @@ function onRequest(index, seat, method, url, path, query, lines, version, keepAl
   const result = handler(request, writer);
   const finish = (value) => {
     if (value !== undefined) return writer._answer(value);
-    if (handler.length < 2) throw new TypeError("the handler of 'request' has returned nothing, and takes no writer as its second argument");
+    if (handler.length < 2 && !writer.headersSent) throw new TypeError("the handler of 'request' has returned nothing, and takes no writer as its second argument");
     return undefined;
   };
   if (isPromise(result)) {

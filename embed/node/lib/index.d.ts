@@ -169,7 +169,7 @@ export class Connection<ConnectionData = any> {
   resume(): this;
   /** What comes in here goes out there, no faster than that is read. */
   pipe<Target extends Connection>(to: Target): Target;
-  /** Fulfilled when 'bufferDrain' comes, or the connection ends. */
+  /** Fulfilled when sends are taken again ('bufferDrain'), at once if they are, and when the connection ends. */
   drained(): Promise<void>;
   readonly isOpen: boolean;
   /** Bytes that wait to be sent. */

@@ -136,18 +136,22 @@ class ResponseWriter {
       this._waiting.push([chunk, last]);
       return false;
     }
-    if (native.connChunk(this.connection._seat, chunk, last)) return true;
+    if (this._chunk(chunk, last)) return true;
     if (!this.connection.isOpen) return false;
     this._waiting = [[chunk, last]];
     follow(this.connection, this._flush());
     return false;
   }
 
+  _chunk(chunk, last) {
+    return this.connection._took(native.connChunk(this.connection._seat, chunk, last));
+  }
+
   async _flush() {
     while (this._waiting.length > 0) {
       await this.connection.drained();
       if (!this.connection.isOpen) break;
-      while (this._waiting.length > 0 && native.connChunk(this.connection._seat, ...this._waiting[0])) this._waiting.shift();
+      while (this._waiting.length > 0 && this._chunk(...this._waiting[0])) this._waiting.shift();
     }
     this._waiting = undefined;
   }

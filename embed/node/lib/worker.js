@@ -116,7 +116,7 @@ class Worker {
       const hasText = WITH_TEXT.test(this.address);
       const wired = new Set(NAMES.filter((event) => this._has(event)));
       // Who waits for the buffer to drain need not listen himself.
-      if (this.address !== '') wired.add('bufferDrain');
+      if (this.address !== '') wired.add('bufferFull').add('bufferDrain');
       // A process learns by it which definition is its own.
       if (isGroup) wired.add('workerStart');
       for (const event of wired) if (EVENTS.has(event)) native.workerOn(handle, EVENTS.get(event), this._index, hasText);

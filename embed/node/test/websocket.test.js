@@ -146,6 +146,7 @@ test('a slow reader: sends are refused whole, drained() tells when they are take
      worker.on('message', async (conn) => {
        const chunk = Buffer.alloc(16384, 1);
        let waits = 0;
+       await conn.drained();
        for (let sent = 0; sent < 2000; ) {
          if (conn.send(chunk)) { sent += 1; continue; }
          waits += 1;
