@@ -1,9 +1,9 @@
 //! What can be said of workers and hives before they run, and what is refused.
 
+mod alone;
+
 use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use workhive_embed::boundary::wh_last_error;
 use workhive_embed::codes::{
@@ -23,14 +23,7 @@ use workhive_embed::worker::{
     wh_worker_set_int, wh_worker_set_text,
 };
 
-/// One test at a time, on a thread of its own, which is the loop's.
-fn alone(test: impl FnOnce() + Send + 'static) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(panic) = thread::spawn(test).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
+use alone::alone;
 
 fn worker(address: &[u8]) -> Result<u64, wh_result> {
     let mut made = 0;

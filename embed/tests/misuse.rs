@@ -1,8 +1,9 @@
 //! Whatever a caller gets wrong is answered with a code: every function, one by one.
 
+mod alone;
+
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use workhive_embed::codes::{WH_ERR_HANDLE, WH_ERR_THREAD, WH_OK, wh_result};
@@ -11,21 +12,13 @@ use workhive_embed::{
     push, request, response, room, run, stats, steer, timer, topic, worker,
 };
 
+use alone::alone;
+
 /// Calls, with what is wrong about them.
 struct With {
     pointer: *mut c_void,
     len: usize,
     handle: u64,
-}
-
-/// The thread of the first call is the loop's, for the whole process: one test at a time, on a thread of its own that
-/// takes all with it.
-fn alone(test: impl FnOnce() + Send + 'static) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(panic) = thread::spawn(test).join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 unsafe extern "C" fn destroyed(user: *mut c_void) {
@@ -44,831 +37,181 @@ struct Refused {
     given: usize,
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one line or two for each function of the header"
-)]
-fn every(with: &With) -> Vec<Refused> {
-    let counter = AtomicUsize::new(0);
-    let user = std::ptr::from_ref(&counter).cast_mut().cast::<c_void>();
-    let mut all = Vec::new();
-    let mut note = |name, given, code| {
-        let destroyed = counter.swap(0, Ordering::Relaxed);
-        all.push(Refused {
-            name,
-            code,
-            destroyed,
-            given,
-        });
+/// An argument of the table below.
+macro_rules! argument {
+    (p $with:ident $user:ident) => {
+        $with.pointer.cast()
     };
-    macro_rules! call {
-        ($module:ident, $name:ident, $given:literal, $($argument:expr),*) => {
+    (n $with:ident $user:ident) => {
+        $with.len
+    };
+    (h $with:ident $user:ident) => {
+        $with.handle
+    };
+    (f $with:ident $user:ident) => {
+        None
+    };
+    (u $with:ident $user:ident) => {
+        $user
+    };
+    (d $with:ident $user:ident) => {
+        Some(destroyed)
+    };
+    ($number:literal $with:ident $user:ident) => {
+        $number
+    };
+}
+
+/// Calls every function: `p` is a pointer, `n` a length, `h` a handle, `f` a function that is NULL, `u` and `d` are what is to
+/// be destroyed and by what.
+macro_rules! every {
+    ($($module:ident $name:ident($($argument:tt),*);)*) => {
+        fn every(with: &With) -> Vec<Refused> {
+            let counter = AtomicUsize::new(0);
+            let user = std::ptr::from_ref(&counter).cast_mut().cast::<c_void>();
+            let mut all = Vec::new();
+            let mut note = |name, arguments: &[&str], code| {
+                let destroyed = counter.swap(0, Ordering::Relaxed);
+                let given = usize::from(arguments.contains(&"d"));
+                all.push(Refused { name, code, destroyed, given });
+            };
             // SAFETY: the pointers are NULL or lead to a page of memory; every length that is longer is to be refused.
-            note(stringify!($name), $given, unsafe { $module::$name($($argument),*) });
-        };
-    }
-    macro_rules! plain {
-        ($module:ident, $name:ident, $($argument:expr),*) => {
-            note(stringify!($name), 0, $module::$name($($argument),*));
-        };
-    }
-    call!(callback, wh_fail_text, 0, with.pointer.cast(), with.len);
-    call!(
-        worker,
-        wh_worker_new,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast()
-    );
-    plain!(worker, wh_worker_free, with.handle);
-    plain!(worker, wh_worker_set_int, with.handle, 0, 0);
-    call!(
-        worker,
-        wh_worker_set_text,
-        0,
-        with.handle,
-        0,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        worker,
-        wh_on_worker_start,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_worker_stop,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_worker_reload,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_uid_online,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_uid_offline,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_connect,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_message,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_request,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_close,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_error,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_buffer_full,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_buffer_drain,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_goodbye,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_websocket_connect,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        worker,
-        wh_on_websocket_connected,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        hive,
-        wh_hive_new,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast()
-    );
-    plain!(hive, wh_hive_free, with.handle);
-    plain!(hive, wh_hive_set_int, with.handle, 0, 0);
-    call!(
-        hive,
-        wh_hive_set_text,
-        0,
-        with.handle,
-        0,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        hive,
-        wh_hive_fork_with,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        hive,
-        wh_hive_log_with,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    plain!(hive, wh_hive_add, with.handle, with.handle);
-    call!(
-        protocol,
-        wh_protocol_register,
-        1,
-        with.pointer.cast(),
-        with.len,
-        None,
-        None,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        protocol,
-        wh_sink_write,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        run,
-        wh_hive_start,
-        0,
-        with.handle,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(run, wh_loop, 0, with.handle, with.pointer.cast());
-    call!(
-        run,
-        wh_worker_attach,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(
-        run,
-        wh_run,
-        0,
-        with.handle,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(run, wh_poll_fd, 0, with.handle, with.pointer.cast());
-    call!(run, wh_run_once, 0, with.handle, 0, with.pointer.cast());
-    call!(run, wh_finish, 0, with.handle, with.pointer.cast());
-    call!(stats, wh_place_of, 0, with.handle, with.pointer.cast());
-    call!(
-        stats,
-        wh_stats_of,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        steer,
-        wh_ready,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    plain!(steer, wh_signal, with.handle, 0);
-    plain!(steer, wh_stop, with.handle);
-    plain!(steer, wh_stop_all, with.handle);
-    plain!(steer, wh_reload_all, with.handle);
-    call!(blocking, wh_blocking, 1, None, None, user, Some(destroyed));
-    plain!(listen, wh_listen, with.handle);
-    call!(listen, wh_unlisten, 0, with.pointer.cast(), with.len);
-    call!(listen, wh_pause_accept, 0, with.pointer.cast(), with.len);
-    call!(listen, wh_resume_accept, 0, with.pointer.cast(), with.len);
-    call!(log, wh_log, 0, 0, with.pointer.cast(), with.len);
-    call!(mailbox, wh_mailbox_new, 0, with.pointer.cast());
-    call!(
-        mailbox,
-        wh_mailbox_post,
-        1,
-        with.handle,
-        None,
-        user,
-        Some(destroyed)
-    );
-    plain!(mailbox, wh_mailbox_free, with.handle);
-    call!(
-        timer,
-        wh_timer_after,
-        1,
-        0,
-        None,
-        user,
-        Some(destroyed),
-        with.pointer.cast()
-    );
-    call!(
-        timer,
-        wh_timer_every,
-        1,
-        0,
-        None,
-        user,
-        Some(destroyed),
-        with.pointer.cast()
-    );
-    plain!(timer, wh_timer_cancel, with.handle);
-    call!(
-        conn,
-        wh_conn_send,
-        0,
-        with.handle,
-        0,
-        with.pointer.cast(),
-        with.len
-    );
-    plain!(conn, wh_conn_close, with.handle);
-    call!(
-        conn,
-        wh_conn_close_with,
-        0,
-        with.handle,
-        1000,
-        with.pointer.cast(),
-        with.len
-    );
-    plain!(conn, wh_conn_end, with.handle);
-    plain!(conn, wh_conn_destroy, with.handle);
-    plain!(conn, wh_conn_pause, with.handle);
-    plain!(conn, wh_conn_resume, with.handle);
-    plain!(conn, wh_conn_hold, with.handle);
-    plain!(conn, wh_conn_release, with.handle);
-    call!(
-        conn,
-        wh_conn_fail,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    plain!(conn, wh_conn_pipe, with.handle, with.handle);
-    call!(conn, wh_conn_is_open, 0, with.handle, with.pointer.cast());
-    call!(conn, wh_conn_protocol, 0, with.handle, with.pointer.cast());
-    call!(
-        conn,
-        wh_conn_remote_addr,
-        0,
-        with.handle,
-        with.pointer.cast()
-    );
-    call!(
-        conn,
-        wh_conn_local_addr,
-        0,
-        with.handle,
-        with.pointer.cast()
-    );
-    call!(conn, wh_conn_id, 0, with.handle, with.pointer.cast());
-    call!(
-        conn,
-        wh_conn_send_queue,
-        0,
-        with.handle,
-        with.pointer.cast()
-    );
-    call!(
-        conn,
-        wh_conn_stats_of,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        conn,
-        wh_conn_set_data,
-        1,
-        with.handle,
-        user,
-        Some(destroyed)
-    );
-    call!(conn, wh_conn_data, 0, with.handle, with.pointer.cast());
-    call!(
-        request,
-        wh_request_read,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        request,
-        wh_request_header,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast()
-    );
-    call!(
-        request,
-        wh_request_headers,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(
-        response,
-        wh_conn_respond,
-        0,
-        with.handle,
-        1000,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        response,
-        wh_conn_respond_stream,
-        0,
-        with.handle,
-        1000,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        response,
-        wh_conn_chunk,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len,
-        0
-    );
-    call!(
-        opening,
-        wh_opening_read,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        opening,
-        wh_opening_header,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast()
-    );
-    call!(
-        opening,
-        wh_opening_headers,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(
-        opening,
-        wh_opening_refuse,
-        0,
-        with.pointer.cast(),
-        1000,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        opening,
-        wh_opening_subprotocol,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        opening,
-        wh_opening_add_header,
-        0,
-        with.pointer.cast(),
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        room,
-        wh_conn_bind_uid,
-        1,
-        with.handle,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        room,
-        wh_conn_claim_uid,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        room,
-        wh_conn_unbind_uid,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(room, wh_conn_uid, 0, with.handle, with.pointer.cast());
-    call!(
-        room,
-        wh_conn_uids,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(
-        room,
-        wh_conn_join_room,
-        1,
-        with.handle,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        room,
-        wh_conn_leave_room,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        room,
-        wh_conn_rooms,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.pointer.cast()
-    );
-    call!(
-        room,
-        wh_conn_set_session,
-        0,
-        with.handle,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(room, wh_conn_session, 0, with.handle, with.pointer.cast());
-    call!(
-        members,
-        wh_members_of_uid,
-        1,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        members,
-        wh_members_of_room,
-        1,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        members,
-        wh_members_of_all,
-        1,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        members,
-        wh_session_of,
-        1,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        presence,
-        wh_is_uid_online,
-        1,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        presence,
-        wh_room_size,
-        1,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(presence, wh_online_count, 1, None, user, Some(destroyed));
-    call!(presence, wh_totals_of_hive, 1, None, user, Some(destroyed));
-    call!(presence, wh_uids, 1, 0, None, user, Some(destroyed));
-    call!(presence, wh_rooms, 1, 0, None, user, Some(destroyed));
-    call!(
-        push,
-        wh_send_to_uid,
-        1,
-        with.pointer.cast(),
-        with.len,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        push,
-        wh_send_to_uids,
-        1,
-        with.pointer.cast(),
-        with.len,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        push,
-        wh_send_to_room,
-        1,
-        with.pointer.cast(),
-        with.len,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        push,
-        wh_send_to_rooms,
-        1,
-        with.pointer.cast(),
-        with.len,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        push,
-        wh_send_to_all,
-        1,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        push,
-        wh_send_to_connection,
-        1,
-        with.pointer.cast(),
-        with.len,
-        0,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(
-        push,
-        wh_close_uid,
-        0,
-        with.pointer.cast(),
-        with.len,
-        1000,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        push,
-        wh_close_connection,
-        0,
-        with.pointer.cast(),
-        with.len,
-        1000,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        push,
-        wh_close_room,
-        0,
-        with.pointer.cast(),
-        with.len,
-        1000,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        push,
-        wh_join_uid,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        push,
-        wh_leave_uid,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        push,
-        wh_join_connection,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(
-        push,
-        wh_leave_connection,
-        0,
-        with.pointer.cast(),
-        with.len,
-        with.pointer.cast(),
-        with.len
-    );
-    call!(push, wh_dismiss_room, 0, with.pointer.cast(), with.len);
-    call!(
-        topic,
-        wh_subscribe,
-        1,
-        with.pointer.cast(),
-        with.len,
-        None,
-        user,
-        Some(destroyed)
-    );
-    call!(topic, wh_unsubscribe, 0, with.pointer.cast(), with.len);
-    call!(
-        topic,
-        wh_publish,
-        0,
-        with.pointer.cast(),
-        with.len,
-        0,
-        with.pointer.cast(),
-        with.len
-    );
-    all
+            unsafe {
+                $(
+                    let code = $module::$name($(argument!($argument with user)),*);
+                    note(stringify!($name), &[$(stringify!($argument)),*], code);
+                )*
+            }
+            all
+        }
+    };
+}
+
+every! {
+    callback wh_fail_text(p, n);
+    worker wh_worker_new(p, n, p);
+    worker wh_worker_free(h);
+    worker wh_worker_set_int(h, 0, 0);
+    worker wh_worker_set_text(h, 0, p, n);
+    worker wh_on_worker_start(h, f, u, d);
+    worker wh_on_worker_stop(h, f, u, d);
+    worker wh_on_worker_reload(h, f, u, d);
+    worker wh_on_uid_online(h, f, u, d);
+    worker wh_on_uid_offline(h, f, u, d);
+    worker wh_on_connect(h, f, u, d);
+    worker wh_on_message(h, f, u, d);
+    worker wh_on_request(h, f, u, d);
+    worker wh_on_close(h, f, u, d);
+    worker wh_on_error(h, f, u, d);
+    worker wh_on_buffer_full(h, f, u, d);
+    worker wh_on_buffer_drain(h, f, u, d);
+    worker wh_on_goodbye(h, f, u, d);
+    worker wh_on_websocket_connect(h, f, u, d);
+    worker wh_on_websocket_connected(h, f, u, d);
+    hive wh_hive_new(p, n, p);
+    hive wh_hive_free(h);
+    hive wh_hive_set_int(h, 0, 0);
+    hive wh_hive_set_text(h, 0, p, n);
+    hive wh_hive_fork_with(h, f, u, d);
+    hive wh_hive_log_with(h, f, u, d);
+    hive wh_hive_add(h, h);
+    protocol wh_protocol_register(p, n, f, f, f, u, d);
+    protocol wh_sink_write(p, p, n);
+    run wh_hive_start(h, 0, p, p, p);
+    run wh_loop(h, p);
+    run wh_worker_attach(h, p, p);
+    run wh_run(h, 0, p, p);
+    run wh_poll_fd(h, p);
+    run wh_run_once(h, 0, p);
+    run wh_finish(h, p);
+    stats wh_place_of(h, p);
+    stats wh_stats_of(h, p, n);
+    steer wh_ready(h, p, n);
+    steer wh_signal(h, 0);
+    steer wh_stop(h);
+    steer wh_stop_all(h);
+    steer wh_reload_all(h);
+    blocking wh_blocking(f, f, u, d);
+    listen wh_listen(h);
+    listen wh_unlisten(p, n);
+    listen wh_pause_accept(p, n);
+    listen wh_resume_accept(p, n);
+    log wh_log(0, p, n);
+    mailbox wh_mailbox_new(p);
+    mailbox wh_mailbox_post(h, f, u, d);
+    mailbox wh_mailbox_free(h);
+    timer wh_timer_after(0, f, u, d, p);
+    timer wh_timer_every(0, f, u, d, p);
+    timer wh_timer_cancel(h);
+    conn wh_conn_send(h, 0, p, n);
+    conn wh_conn_close(h);
+    conn wh_conn_close_with(h, 1000, p, n);
+    conn wh_conn_end(h);
+    conn wh_conn_destroy(h);
+    conn wh_conn_pause(h);
+    conn wh_conn_resume(h);
+    conn wh_conn_hold(h);
+    conn wh_conn_release(h);
+    conn wh_conn_fail(h, p, n);
+    conn wh_conn_pipe(h, h);
+    conn wh_conn_is_open(h, p);
+    conn wh_conn_protocol(h, p);
+    conn wh_conn_remote_addr(h, p);
+    conn wh_conn_local_addr(h, p);
+    conn wh_conn_id(h, p);
+    conn wh_conn_send_queue(h, p);
+    conn wh_conn_stats_of(h, p, n);
+    conn wh_conn_set_data(h, u, d);
+    conn wh_conn_data(h, p);
+    request wh_request_read(p, p, n);
+    request wh_request_header(p, p, n, p);
+    request wh_request_headers(p, p);
+    response wh_conn_respond(h, 1000, p, n, p, n);
+    response wh_conn_respond_stream(h, 1000, p, n);
+    response wh_conn_chunk(h, p, n, 0);
+    opening wh_opening_read(p, p, n);
+    opening wh_opening_header(p, p, n, p);
+    opening wh_opening_headers(p, p);
+    opening wh_opening_refuse(p, 1000, p, n);
+    opening wh_opening_subprotocol(p, p, n);
+    opening wh_opening_add_header(p, p, n, p, n);
+    room wh_conn_bind_uid(h, p, n, f, u, d);
+    room wh_conn_claim_uid(h, p, n);
+    room wh_conn_unbind_uid(h, p, n);
+    room wh_conn_uid(h, p);
+    room wh_conn_uids(h, p, p);
+    room wh_conn_join_room(h, p, n, f, u, d);
+    room wh_conn_leave_room(h, p, n);
+    room wh_conn_rooms(h, p, p);
+    room wh_conn_set_session(h, p, n);
+    room wh_conn_session(h, p);
+    members wh_members_of_uid(p, n, p, n, f, u, d);
+    members wh_members_of_room(p, n, p, n, f, u, d);
+    members wh_members_of_all(p, n, f, u, d);
+    members wh_session_of(p, n, f, u, d);
+    presence wh_is_uid_online(p, n, f, u, d);
+    presence wh_room_size(p, n, f, u, d);
+    presence wh_online_count(f, u, d);
+    presence wh_totals_of_hive(f, u, d);
+    presence wh_uids(0, f, u, d);
+    presence wh_rooms(0, f, u, d);
+    push wh_send_to_uid(p, n, 0, p, n, p, n, f, u, d);
+    push wh_send_to_uids(p, n, 0, p, n, p, n, f, u, d);
+    push wh_send_to_room(p, n, 0, p, n, p, n, f, u, d);
+    push wh_send_to_rooms(p, n, 0, p, n, p, n, f, u, d);
+    push wh_send_to_all(0, p, n, p, n, f, u, d);
+    push wh_send_to_connection(p, n, 0, p, n, f, u, d);
+    push wh_close_uid(p, n, 1000, p, n);
+    push wh_close_connection(p, n, 1000, p, n);
+    push wh_close_room(p, n, 1000, p, n);
+    push wh_join_uid(p, n, p, n);
+    push wh_leave_uid(p, n, p, n);
+    push wh_join_connection(p, n, p, n);
+    push wh_leave_connection(p, n, p, n);
+    push wh_dismiss_room(p, n);
+    topic wh_subscribe(p, n, f, u, d);
+    topic wh_unsubscribe(p, n);
+    topic wh_publish(p, n, 0, p, n);
 }
 
 /// Functions that any thread may call.
@@ -926,7 +269,13 @@ fn nulls_are_refused_by_every_function() {
 fn lengths_that_cannot_be_are_refused_by_every_function() {
     alone(|| {
         let mut page = vec![0u8; 4096];
-        for len in [usize::MAX, usize::MAX / 2 + 1, usize::MAX - 4095, 1 << 62, 1 << 48] {
+        for len in [
+            usize::MAX,
+            usize::MAX / 2 + 1,
+            usize::MAX - 4095,
+            1 << 62,
+            1 << 48,
+        ] {
             let pointer = page.as_mut_ptr().cast();
             all_refused(
                 &With {
