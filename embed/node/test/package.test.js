@@ -83,3 +83,24 @@ test('the types fit the typed example, which runs, and what is wrong is refused'
   assert.equal(await one.ask('hi'), 'heard by 1');
   assert.equal(await two.next(), '1: hi');
 });
+
+test("the README's programs run as they stand, but for their ports", async (t) => {
+  const readme = fs.readFileSync(path.join(PACKAGE, 'README.md'), 'utf8');
+  const programs = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, text]) => text).filter((text) => /^run\(/m.test(text));
+  assert.equal(programs.length, 3);
+  const ports = new Map();
+  for (const port of ['8080', '1234', '5678', '7000']) ports.set(port, await freePort());
+  for (const text of programs) {
+    await startProgram(t, text.replace(/:(8080|1234|5678|7000)'/g, (_, port) => `:${ports.get(port)}'`));
+  }
+  assert.equal((await fetchText(ports.get('8080'), '/')).text, 'Hello, World!');
+  const user = await Client.open(t, ports.get('1234'));
+  user.send('uid1');
+  const sender = await Lines.open(t, ports.get('5678'));
+  await eventually('the user is there', async () => (await sender.ask('{"uid":"uid1","percent":"88%"}')) === 'ok');
+  assert.equal(await user.next(), '{"uid":"uid1","percent":"88%"}');
+  const netstrings = await Lines.open(t, ports.get('7000'));
+  netstrings.socket.write('5:hello,3:\u00e9a');
+  netstrings.socket.write(',');
+  await eventually('both netstrings', () => netstrings.text === '5:hello,3:\u00e9a,');
+});
