@@ -70,6 +70,8 @@ pub(crate) struct Loop {
     /// None where the host handles signals.
     signals: Option<Signals>,
     events: Events,
+    /// The kernel may have more than it could say at once. An edge-triggered host is not told of it again.
+    more: bool,
     /// Where somebody else waits for us.
     alarm: Option<Alarm>,
     scratch: Box<[u8]>,
@@ -132,6 +134,7 @@ impl Loop {
             poll,
             signals,
             events: Events::with_capacity(EVENTS),
+            more: false,
             alarm,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             row,
@@ -153,6 +156,7 @@ impl Loop {
     ) -> bool {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         self.wait(&mut events, limit);
+        self.more = events.iter().nth(EVENTS - 1).is_some();
         run_timers(state);
         self.run_sockets(&events, state, reload);
         self.events = events;
@@ -241,11 +245,12 @@ impl Loop {
         let Some(alarm) = &mut self.alarm else {
             return;
         };
+        let more = self.more;
         let next = with(|core| {
             let now = std::time::Instant::now();
             let turn = now - core.clock.now();
             let sign_of_life = now + self.stuck / 2;
-            let at = if core.is_busy() {
+            let at = if more || core.is_busy() {
                 now
             } else {
                 let due = core.next_wake().unwrap_or(sign_of_life);

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use workhive_ipc::route::Process as Name;
 use workhive_ipc::{MasterEnd, Received, StatsPage, ToMaster, pair};
 use workhive_protocols::Text;
@@ -263,6 +265,47 @@ fn a_process_that_rests_in_its_hosts_loop_is_not_busy_until_its_next_turn_is_due
     }
     host.settle();
     assert_eq!(host.busy_ms(), None);
+    assert_eq!(host.running.finish(), 0);
+}
+
+#[test]
+fn an_edge_triggered_host_hears_of_more_than_one_turn_can_take() {
+    let counted = Rc::new(Cell::new(0));
+    let heard = Rc::clone(&counted);
+    let program = Definition::<Text>::new("127.0.0.1:0")
+        .map_listener(|listener| {
+            listener.on_message(move |_, _| {
+                heard.set(heard.get() + 1);
+                Ok(())
+            })
+        })
+        .into_program();
+    // Two descriptors for each of them.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(20_000), most).expect("as many as are allowed");
+    let mut host = Host::begin(&program);
+    host.settle();
+    // More than the loop takes from the kernel at once, all of which are ready in the same moment.
+    let mut clients = Vec::new();
+    for _ in 0..1100 {
+        clients.push(host.connect());
+        host.settle();
+    }
+    let edge = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll instance");
+    let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
+    edge.add(borrowed(host.running.poll_fd()), event)
+        .expect("a descriptor that can be watched");
+    for client in &mut clients {
+        client.write_all(b"hello\n").expect("open");
+    }
+    let mut events = [EpollEvent::empty()];
+    while counted.get() < clients.len() {
+        let told = edge
+            .wait(&mut events, EpollTimeout::from(20_000u16))
+            .expect("waiting");
+        assert_eq!(told, 1, "{} of {} were heard", counted.get(), clients.len());
+        host.running.turn(Some(Duration::ZERO));
+    }
     assert_eq!(host.running.finish(), 0);
 }
 
