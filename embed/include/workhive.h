@@ -285,7 +285,8 @@
 #define WH_HIVE_ABOUT 100
 
 // WH_HIVE_SIGNALS: while it runs the library handles INT, TERM, QUIT, HUP, USR1, USR2, TTIN and TTOU, calls the host's
-// handlers too, and puts them back at its end.
+// handlers too, and puts them back at its end. In a worker TERM and QUIT let it drain, and INT does nothing: the master tells
+// its workers when a terminal's Ctrl-C ends the hive.
 #define WH_SIGNALS_LIBRARY 0
 
 // WH_HIVE_SIGNALS: in workers and nested masters the host handles them, and calls wh_signal. A master that blocks inside
@@ -523,6 +524,8 @@ typedef struct wh_request_view {
     uint8_t version_minor;
     // 1 if the peer wants to use the connection again.
     uint8_t keep_alive;
+    // 0: room for more of these.
+    uint8_t reserved[5];
 } wh_request_view;
 
 // Something that was asked for is in force: `result` is WH_OK; or WH_ERR_GONE: the connection ended first.

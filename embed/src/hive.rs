@@ -37,7 +37,8 @@ pub const WH_HIVE_NESTED: u32 = 3;
 pub const WH_HIVE_ABOUT: u32 = 100;
 
 /// WH_HIVE_SIGNALS: while it runs the library handles INT, TERM, QUIT, HUP, USR1, USR2, TTIN and TTOU, calls the host's
-/// handlers too, and puts them back at its end.
+/// handlers too, and puts them back at its end. In a worker TERM and QUIT let it drain, and INT does nothing: the master tells
+/// its workers when a terminal's Ctrl-C ends the hive.
 pub const WH_SIGNALS_LIBRARY: i64 = 0;
 /// WH_HIVE_SIGNALS: in workers and nested masters the host handles them, and calls wh_signal. A master that blocks inside
 /// wh_hive_start handles them by the library in any case, since no code of the host runs there.

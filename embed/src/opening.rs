@@ -99,6 +99,7 @@ pub unsafe extern "C" fn wh_opening_read(
                 version_major: 1,
                 version_minor: 1,
                 keep_alive: 1,
+                reserved: [0; 5],
             };
             out.set_up_to(view, size)
         })

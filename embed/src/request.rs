@@ -38,6 +38,8 @@ pub struct wh_request_view {
     pub version_minor: u8,
     /// 1 if the peer wants to use the connection again.
     pub keep_alive: u8,
+    /// 0: room for more of these.
+    pub reserved: [u8; 5],
 }
 
 thread_local! {
@@ -112,6 +114,7 @@ pub unsafe extern "C" fn wh_request_read(
                 version_major,
                 version_minor,
                 keep_alive: u8::from(request.keep_alive()),
+                reserved: [0; 5],
             };
             out.set_up_to(view, size)
         })

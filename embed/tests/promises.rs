@@ -127,7 +127,7 @@ fn structs_are_laid_out_as_promised() {
         layout!(wh_place: group slot count generation pid),
         layout!(
             wh_request_view:
-            method target path query body version_major version_minor keep_alive
+            method target path query body version_major version_minor keep_alive reserved
         ),
         layout!(wh_stats: connections accepted messages_in bytes_in bytes_out send_failures timers),
         layout!(wh_totals: uids rooms topics processes),
