@@ -71,6 +71,30 @@ final class ProgramTest extends TestCase
         rmdir($folder);
     }
 
+    public function testComposerInstallsThePackage(): void
+    {
+        if (trim((string) shell_exec('command -v composer')) === '') {
+            self::markTestSkipped('composer is not installed');
+        }
+        $folder = sys_get_temp_dir() . '/workhive-php-composer-' . getmypid();
+        mkdir($folder);
+        file_put_contents("$folder/composer.json", json_encode([
+            'repositories' => [['type' => 'path', 'url' => dirname(__DIR__), 'options' => ['symlink' => false]], ['packagist.org' => false]],
+            'require' => ['workhive/workhive' => '*'],
+        ]));
+        exec("cd $folder && COMPOSER_HOME=$folder/home COMPOSER_ALLOW_SUPERUSER=1 composer install --no-interaction 2>&1", $lines, $code);
+        self::assertSame(0, $code, implode("\n", $lines));
+        file_put_contents("$folder/names.php", <<<'PHP'
+            <?php
+            require __DIR__ . '/vendor/autoload.php';
+            new Workerman\Worker('text://127.0.0.1:1');
+            echo Workerman\Lib\Timer::class, GatewayWorker\Lib\Gateway::class, class_exists(Workerman\Lib\Timer::class) ? ' ok' : '';
+            PHP);
+        exec(escapeshellarg(PHP_BINARY) . " $folder/names.php 2>&1", $output);
+        exec('rm -rf ' . escapeshellarg($folder));
+        self::assertSame(['Workerman\Lib\TimerGatewayWorker\Lib\Gateway ok'], $output);
+    }
+
     public function testThePushExample(): void
     {
         $at = ['PUSH_ADDRESS' => Server::address(), 'PUSH_TEXT_ADDRESS' => Server::address()];

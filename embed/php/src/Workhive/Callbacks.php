@@ -27,6 +27,7 @@ final class Callbacks
             wh_conn_fn connect; wh_message_fn message; wh_request_fn request; wh_close_fn close; wh_error_fn error;
             wh_conn_fn full; wh_conn_fn drain; wh_opening_fn opening; wh_conn_fn opened; wh_uid_fn online; wh_uid_fn offline;
             wh_done_fn done; wh_outcome_fn outcome; wh_presence_fn presence; wh_count_fn count; wh_names_fn names; wh_topic_fn topic;
+            wh_members_fn members; wh_session_fn session;
         };
         C;
 
@@ -134,6 +135,17 @@ final class Callbacks
             }
             self::answer($user, [$list, $next]);
         };
+        $table->members = static function (int $user, ?CData $members, int $count, int $more, int $partial): void {
+            $ids = [];
+            for ($i = 0; $i < $count; ++$i) {
+                $ids[] = (string) Library::copy($members[$i]->id);
+            }
+            self::answer($user, [$ids, $more !== 0]);
+        };
+        $table->session = static fn (int $user, ?CData $data, int $len, int $partial) => self::answer(
+            $user,
+            $data === null ? null : FFI::string($data, $len),
+        );
         $table->topic = static function (int $user, ?CData $data, int $len, int $isText): void {
             try {
                 Hive::topicMessage($user, $len === 0 ? '' : FFI::string($data, $len));

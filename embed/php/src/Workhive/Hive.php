@@ -165,6 +165,12 @@ final class Hive
         return self::pushToMany('wh_send_to_rooms', $rooms, $data, $binary, $except, $wait);
     }
 
+    /** Everybody leaves the room. */
+    public static function dismissRoom(string $room): void
+    {
+        Library::check(Library::$ffi->wh_dismiss_room($room, strlen($room)));
+    }
+
     public static function closeRoom(string $room, int $code = 1000, string $reason = ''): void
     {
         Library::check(Library::$ffi->wh_close_room($room, strlen($room), $code, $reason, strlen($reason)));
@@ -190,6 +196,49 @@ final class Hive
             $token,
             null,
         ));
+    }
+
+    /** Makes a connection, in whichever process it is, a member of a room. */
+    public static function joinConnection(string $id, string $room): void
+    {
+        Library::check(Library::$ffi->wh_join_connection($id, strlen($id), $room, strlen($room)));
+    }
+
+    public static function leaveConnection(string $id, string $room): void
+    {
+        Library::check(Library::$ffi->wh_leave_connection($id, strlen($id), $room, strlen($room)));
+    }
+
+    /** Ids of all connections, of those of a uid, or of those in a room. @return Generator<int, string> */
+    public static function connections(): Generator
+    {
+        return self::members('wh_members_of_all', []);
+    }
+
+    /** @return Generator<int, string> */
+    public static function connectionsOfUid(string|int $uid): Generator
+    {
+        return self::members('wh_members_of_uid', [(string) $uid]);
+    }
+
+    /** @return Generator<int, string> */
+    public static function connectionsOfRoom(string $room): Generator
+    {
+        return self::members('wh_members_of_room', [$room]);
+    }
+
+    /** Keeps data with a connection that every process can ask for, up to 64 KiB of JSON. */
+    public static function setSession(TcpConnection $connection, array $session): void
+    {
+        $json = json_encode($session, JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE);
+        Library::check(Library::$ffi->wh_conn_set_session($connection->handle, $json, strlen($json)));
+    }
+
+    /** What was kept with a connection, in whichever process it is; null if nothing was, or it is not there. */
+    public static function sessionOf(string $id): ?array
+    {
+        $json = self::answer(static fn (int $token): int => Library::$ffi->wh_session_of($id, strlen($id), Callbacks::$table->session, $token, null));
+        return $json === null ? null : json_decode($json, true);
     }
 
     public static function closeConnection(string $id, int $code = 1000, string $reason = ''): void
@@ -366,6 +415,23 @@ final class Hive
             throw Library::error($result);
         }
         return Tasks::wait($token);
+    }
+
+    /** @param list<string> $of @return Generator<int, string> */
+    private static function members(string $function, array $of): Generator
+    {
+        $of = $of === [] ? [] : [$of[0], strlen($of[0])];
+        $after = null;
+        do {
+            [$ids, $more] = self::answer(static fn (int $token): int => Library::$ffi->{$function}(
+                ...$of,
+                ...[$after, strlen((string) $after), Callbacks::$table->members, $token, null],
+            ));
+            foreach ($ids as $id) {
+                yield $id;
+            }
+            $after = $ids === [] ? null : end($ids);
+        } while ($more && $after !== null);
     }
 
     /** @return Generator<int, string> */

@@ -11,7 +11,7 @@ use Workhive\Tasks;
 
 /**
  * GatewayWorker's names for what Hive does. A client id is Hive::idOf(connection). What GatewayWorker does to a client by
- * its id alone (bindUid, joinGroup) works for connections of this process, where the handler that knows the id runs.
+ * its id alone works here too, but for what says that it is of a connection of this process.
  */
 class Gateway
 {
@@ -37,22 +37,24 @@ class Gateway
         return Tasks::$connection?->send($message) !== false;
     }
 
-    /** Of this process only. */
     public static function isOnline(string $clientId): bool
     {
-        return self::find($clientId) !== null;
+        return self::find($clientId) !== null || in_array($clientId, iterator_to_array(Hive::connections(), false), true);
     }
 
+    /** Of a connection of this process. */
     public static function bindUid(string $clientId, string|int $uid): void
     {
         Hive::bindUid(self::here($clientId), $uid);
     }
 
+    /** Of a connection of this process. */
     public static function unbindUid(string $clientId, string|int $uid): void
     {
         Hive::unbindUid(self::here($clientId), $uid);
     }
 
+    /** Of a connection of this process. */
     public static function getUidByClientId(string $clientId): ?string
     {
         return Hive::uidOf(self::here($clientId));
@@ -71,12 +73,18 @@ class Gateway
 
     public static function joinGroup(string $clientId, string|int $group): void
     {
-        Hive::joinRoom(self::here($clientId), (string) $group);
+        $here = self::find($clientId);
+        $here !== null ? Hive::joinRoom($here, (string) $group) : Hive::joinConnection($clientId, (string) $group);
     }
 
     public static function leaveGroup(string $clientId, string|int $group): void
     {
-        Hive::leaveRoom(self::here($clientId), (string) $group);
+        Hive::leaveConnection($clientId, (string) $group);
+    }
+
+    public static function ungroup(string|int $group): void
+    {
+        Hive::dismissRoom((string) $group);
     }
 
     /** @param string|int|list<string|int> $group */
@@ -88,6 +96,40 @@ class Gateway
     public static function getClientIdCountByGroup(string|int $group): int
     {
         return Hive::roomSize((string) $group);
+    }
+
+    /** @return list<string> */
+    public static function getClientIdListByGroup(string|int $group): array
+    {
+        return iterator_to_array(Hive::connectionsOfRoom((string) $group), false);
+    }
+
+    /** @return list<string> */
+    public static function getClientIdByUid(string|int $uid): array
+    {
+        return iterator_to_array(Hive::connectionsOfUid($uid), false);
+    }
+
+    /** @return list<string> */
+    public static function getAllClientIdList(): array
+    {
+        return iterator_to_array(Hive::connections(), false);
+    }
+
+    /** Of a connection of this process. */
+    public static function setSession(string $clientId, array $session): void
+    {
+        Hive::setSession(self::here($clientId), $session);
+    }
+
+    public static function updateSession(string $clientId, array $session): void
+    {
+        self::setSession($clientId, array_replace_recursive(self::getSession($clientId) ?? [], $session));
+    }
+
+    public static function getSession(string $clientId): ?array
+    {
+        return Hive::sessionOf($clientId);
     }
 
     public static function getAllClientIdCount(): int
