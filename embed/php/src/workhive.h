@@ -25,7 +25,7 @@ typedef void (*wh_work_fn)(size_t user);
 typedef uint64_t wh_mailbox;
 typedef uint64_t wh_timer;
 typedef struct wh_conn_stats { uint64_t bytes_in; uint64_t bytes_out; uint64_t messages_in; uint64_t queued; } wh_conn_stats;
-typedef struct wh_request_view { struct wh_bytes method; struct wh_bytes target; struct wh_bytes path; struct wh_bytes query; struct wh_bytes body; uint8_t version_major; uint8_t version_minor; uint8_t keep_alive; } wh_request_view;
+typedef struct wh_request_view { struct wh_bytes method; struct wh_bytes target; struct wh_bytes path; struct wh_bytes query; struct wh_bytes body; uint8_t version_major; uint8_t version_minor; uint8_t keep_alive; uint8_t reserved[5]; } wh_request_view;
 typedef void (*wh_done_fn)(size_t user, wh_result result);
 typedef struct wh_member { struct wh_bytes id; const struct wh_bytes *uids; size_t uid_count; } wh_member;
 typedef void (*wh_members_fn)(size_t user, const struct wh_member *members, size_t count, int32_t more, int32_t partial);
