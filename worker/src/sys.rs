@@ -49,14 +49,18 @@ pub(crate) fn unwatch(registry: &Registry, socket: BorrowedFd<'_>) -> io::Result
     check(result)
 }
 
-/// Lets the handler that a signal has run on the alternate stack of its thread, where there is one (sigaltstack(2)).
+/// Lets the handler that a signal has run on the alternate stack of its thread, where there is one (sigaltstack(2)), and
+/// alone: such a stack may have room for two or three, and several signals come at once.
 pub(crate) fn handle_on_alternate_stack(signal: libc::c_int) -> io::Result<()> {
     // SAFETY: an action of zeros is one; it is only written to.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: reads the present action into a place that is large enough.
     check(unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) })?;
     action.sa_flags |= libc::SA_ONSTACK;
-    // SAFETY: the action was valid as the kernel gave it; the flag changes only on which stack its handler runs.
+    // SAFETY: the set lives. It cannot fail.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    // SAFETY: the action was valid as the kernel gave it; what is changed is on which stack its handler runs, and what waits
+    // meanwhile.
     check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })
 }
 
