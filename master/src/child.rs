@@ -13,7 +13,7 @@ use workhive_worker::{Program, Seat};
 use crate::credentials::Credentials;
 use crate::hosted::Home;
 use crate::manners::Chores;
-use crate::{logger, title};
+use crate::{logger, router, title};
 
 /// All that a new process takes with it out of the master's code. Made before the fork; the master drops its copy.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ fn settle_here(seat: &Seat, home: &mut Home) -> io::Result<Option<SigSet>> {
     logger::set_place(&place);
     log_panics();
     // Signals. What is sent to everybody is for the master, which coordinates.
-    let mask = home.settle_signals()?;
+    let mask = home.settle_signals(seat.place.group == router::NAME)?;
     // SIGTERM and SIGQUIT keep the handler that the master has installed. Resetting it would make the worker's loop
     // deaf to them: signal-hook installs its handler once per process and does not notice that it is gone (a forked
     // child inherits the notion that it is there).

@@ -4,14 +4,14 @@
 //! never waits for it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use nix::sys::socket::{Backlog, getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{Backlog, MsgFlags, getsockopt, send, sockopt::PeerCredentials};
 
 use crate::local_socket::LocalSocket;
 use crate::master::end_of;
@@ -309,7 +309,7 @@ impl Client {
     /// Writes what it takes. An error also means that it has everything, and that nothing more comes.
     fn write(&mut self) -> io::Result<()> {
         while self.written < self.output.len() {
-            match self.stream.write(&self.output[self.written..]) {
+            match self.send() {
                 Ok(length) => {
                     self.written += length;
                     self.took = Instant::now();
@@ -326,11 +326,18 @@ impl Client {
         }
         Err(io::ErrorKind::UnexpectedEof.into())
     }
+
+    /// write(2) would be a SIGPIPE when the client is gone, and a host may not ignore that.
+    fn send(&self) -> io::Result<usize> {
+        let rest = &self.output[self.written..];
+        let sent = send(self.stream.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL);
+        Ok(sent?)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Write};
     use std::os::unix::net::UnixStream as Stream;
 
     use mio::Poll;

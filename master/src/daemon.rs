@@ -143,12 +143,16 @@ impl Word {
     /// Tells the starter that the hive is ready, and what to say about it. `Err` is of no consequence: the starter was
     /// killed.
     pub(crate) fn ready(self, text: &str) -> io::Result<()> {
-        File::from(self.0).write_all(&[&[READY], text.as_bytes()].concat())
+        self.say(&[&[READY], text.as_bytes()].concat())
     }
 
     /// Tells the starter why there will be no hive.
     pub(crate) fn failed(self, reason: &str) -> io::Result<()> {
-        File::from(self.0).write_all(reason.as_bytes())
+        self.say(reason.as_bytes())
+    }
+
+    fn say(self, bytes: &[u8]) -> io::Result<()> {
+        sys::without_sigpipe(|| File::from(self.0).write_all(bytes))
     }
 }
 

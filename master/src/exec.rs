@@ -70,18 +70,32 @@ pub(crate) fn addressed(name: &'static str) -> Option<String> {
     once(name)
 }
 
-/// The command line of this process, as it was when it was first asked for.
-static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+/// How this process was executed, as far as it could be seen when it was first asked for.
+static BEGINNING: OnceLock<Beginning> = OnceLock::new();
+
+#[derive(Debug)]
+struct Beginning {
+    arguments: Vec<OsString>,
+    /// None if it is gone: it cannot be entered by its name then, and is inherited all the same.
+    directory: Option<PathBuf>,
+}
+
+/// The command line and the directory: a title that comes later, of ours too, hides the one, and what the one means is
+/// meant in the other.
+fn beginning() -> &'static Beginning {
+    // The kernel tells, and not the list that `main` was given: PHP empties that one, to have room for titles.
+    BEGINNING.get_or_init(|| Beginning {
+        arguments: match std::fs::read("/proc/self/cmdline") {
+            Ok(line) if !line.is_empty() => split_arguments(&line),
+            _ => std::env::args_os().collect(),
+        },
+        directory: std::env::current_dir().ok(),
+    })
+}
 
 /// With what arguments this process was executed, those of an interpreter included.
-///
-/// The kernel tells, and not the list that `main` was given: PHP empties that one, to have room for titles. Whoever
-/// changes the title changes what the kernel tells, as we do ourselves, so it is remembered.
 pub(crate) fn arguments() -> &'static [OsString] {
-    ARGUMENTS.get_or_init(|| match std::fs::read("/proc/self/cmdline") {
-        Ok(line) if !line.is_empty() => split_arguments(&line),
-        _ => std::env::args_os().collect(),
-    })
+    &beginning().arguments
 }
 
 /// Each ends with a zero, proc(5).
@@ -103,22 +117,32 @@ pub(crate) struct Invocation {
 impl Invocation {
     /// This process's own, as it was started: a program that has been replaced by a new one meanwhile is the new one.
     pub(crate) fn own() -> io::Result<Self> {
-        let args = arguments().to_owned();
+        let Beginning {
+            arguments: args,
+            directory,
+        } = beginning();
         let running = std::env::current_exe()?;
         // Not /proc/self/exe first: behind a symbolic link that is swapped for each release, it stands for the old one.
         // But whoever started us may have written any name there, even that of another program.
         let program = args
             .first()
-            .and_then(|name| find(Path::new(name)).ok())
+            .and_then(|name| find(&from(directory.as_deref(), Path::new(name))).ok())
             .and_then(|path| std::path::absolute(path).ok())
             .filter(|path| is_same_file(path, &running))
             .unwrap_or(running);
         Ok(Self {
             program,
-            args,
-            // One that is gone cannot be entered by its name, and is inherited all the same.
-            directory: std::env::current_dir().ok(),
+            args: args.clone(),
+            directory: directory.clone(),
         })
+    }
+}
+
+/// A name that is a path, as it is seen from a directory; others are looked for elsewhere.
+fn from(directory: Option<&Path>, name: &Path) -> PathBuf {
+    match directory {
+        Some(directory) if name.as_os_str().as_bytes().contains(&b'/') => directory.join(name),
+        _ => name.to_owned(),
     }
 }
 

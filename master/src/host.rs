@@ -15,13 +15,17 @@ pub use workhive_worker::{Hosting, Program, Running, Seat};
 
 use crate::hosted::Home;
 pub use crate::nested::HostedMaster;
-use crate::{Cli, Exit, Group, attach, exec, logger};
+use crate::{Cli, Exit, Group, attach, dispositions, exec, logger};
 
 /// Who handles the signals of the processes while the hive is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Signals {
-    /// The hive, as it does for programs of its own. The host's handlers are called too, and are put back when the hive
-    /// is over.
+    /// The hive, as it does for programs of its own.
+    ///
+    /// In the master the host's handlers are called too, and are put back when the hive is over. In a worker process
+    /// `SIGTERM` and `SIGQUIT` end its loop; `SIGINT`, which a terminal sends to everybody, does nothing, since the master
+    /// coordinates; and `SIGHUP`, `SIGUSR1`, `SIGUSR2` and `SIGPIPE` do what the host's handler does, or nothing. There
+    /// [`put_signals_back`] puts back what was before.
     #[default]
     Library,
     /// The host: a nested master, and a worker process, has none of them changed, and is told of them by the host. A
@@ -191,15 +195,26 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Takes note of how this process was executed, with all arguments of its interpreter: so its processes are executed too. To
-/// be called as soon as the library is loaded, since a title that the host gives itself later hides it. [`Host::start`]
-/// does it where nobody has.
+/// Takes note of how this process was executed, with all arguments of its interpreter, and where: so its processes are
+/// executed too. To be called as soon as the library is loaded, since a title that the host gives itself later hides the
+/// one, and another directory the other. [`Host::start`] does it where nobody has.
 ///
 /// ```
 /// workhive::host::remember();
 /// ```
 pub fn remember() {
     let _ = exec::arguments();
+}
+
+/// Lets the signals of a worker process do again what they did in the host before it was one. To be called when its loop is
+/// over and the host goes on. In other processes nothing happens.
+///
+/// ```
+/// workhive::host::put_signals_back()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn put_signals_back() -> io::Result<()> {
+    dispositions::put_back_in_worker()
 }
 
 /// Hands every line of the log to the host, instead of to standard error or the log file: its level, and what it says,

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::SigSet;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{ForkResult, Pid};
 
-use crate::dispositions::Dispositions;
+use crate::dispositions::{Dispositions, ignore_terminal};
 use crate::error::StartError;
 use crate::host::{Fork, Forked, Signals, Started};
 use crate::spawn::unblock;
@@ -66,23 +66,26 @@ impl Home {
         if !self.master_handles_signals() {
             return Ok(());
         }
-        if self.hosted {
-            let now = Dispositions::now().map_err(StartError::system("look at its signals"))?;
-            self.before = Some(now);
-        }
-        ignore_terminal()
+        let settled = if self.hosted {
+            Dispositions::now().and_then(|now| self.before.insert(now).settle_master())
+        } else {
+            ignore_terminal()
+        };
+        settled.map_err(StartError::system("make its signals the hive's"))
     }
 
     /// Gives the signals of a worker process their dispositions. To one that was forked in a host it also tells which of
-    /// them the host had blocked.
-    pub(crate) fn settle_signals(&mut self) -> io::Result<Option<SigSet>> {
+    /// them the host had blocked. The router is none of the host's business, and as in a program of its own.
+    pub(crate) fn settle_signals(&mut self, is_router: bool) -> io::Result<Option<SigSet>> {
         let before = self.before.take();
         let mask = before.as_ref().map(Dispositions::mask);
-        match (self.hosted, self.signals) {
+        match (self.hosted && !is_router, self.signals) {
             (false, _) => Dispositions::ignore()?,
             // One that was executed has had no master in it that could have changed any.
             (true, Signals::Library) => {
-                before.map_or_else(Dispositions::now, Ok)?.settle_worker()?;
+                before
+                    .map_or_else(Dispositions::of_executed, Ok)?
+                    .settle_worker()?;
             }
             (true, Signals::Host) => before.map_or(Ok(()), Dispositions::put_back)?,
         }
@@ -196,14 +199,4 @@ fn fork_by(fork: &mut Fork) -> io::Result<ForkResult> {
         )));
     }
     Ok(ForkResult::Parent { child })
-}
-
-/// Keeps the terminal from stopping the hive: a background job that reads from its terminal, or writes to it after
-/// `stty tostop`, is stopped as a whole (termios(3)), and nobody would watch over the processes any more. They inherit
-/// this, and then such a write succeeds and such a read fails.
-fn ignore_terminal() -> Result<(), StartError> {
-    for signal in [Signal::SIGTTIN, Signal::SIGTTOU] {
-        sys::ignore(signal).map_err(StartError::system("ignore the terminal's signals"))?;
-    }
-    Ok(())
 }

@@ -26,6 +26,7 @@ use nix::sys::stat::{SFlag, fstat};
 use crate::clock::unix_ms;
 use crate::host::Sink;
 use crate::line::{self, Format, Head};
+use crate::sys;
 
 /// How often a process looks whether its log file has been moved away.
 const LOOK: Duration = Duration::from_secs(1);
@@ -183,21 +184,23 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> usize {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             send(fd.as_raw_fd(), rest, flags)
         }),
-        // Pipes and terminals. To make this descriptor non-blocking would do the same to everybody who has it from
-        // where we have it, a shell perhaps; opened anew, it is ours alone (proc(5)).
-        Ok(SFlag::S_IFIFO | SFlag::S_IFCHR) => {
-            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-            let own = OpenOptions::new()
-                .write(true)
-                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-                .open(path);
-            match own {
-                Ok(own) => write_all(bytes, |rest| nix::unistd::write(&own, rest)),
-                // A process under another user may not.
-                Err(_) => write_all(bytes, |rest| write_if_ready(fd, rest)),
-            }
-        }
+        Ok(SFlag::S_IFIFO | SFlag::S_IFCHR) => sys::without_sigpipe(|| write_to_pipe(fd, bytes)),
         _ => write_all(bytes, |rest| nix::unistd::write(fd, rest)),
+    }
+}
+
+/// Pipes and terminals. To make this descriptor non-blocking would do the same to everybody who has it from where we have
+/// it, a shell perhaps; opened anew, it is ours alone (proc(5)).
+fn write_to_pipe(fd: BorrowedFd<'_>, bytes: &[u8]) -> usize {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let own = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    match own {
+        Ok(own) => write_all(bytes, |rest| nix::unistd::write(&own, rest)),
+        // A process under another user may not.
+        Err(_) => write_all(bytes, |rest| write_if_ready(fd, rest)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The signals of the master: caught, or read; a handler only notes them, and the loop decides.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::unix::SourceFd;
@@ -199,9 +199,7 @@ fn held_signals() -> io::Result<SignalFd> {
 /// True if these two are to be read. They are caught where there are threads, unless there is a terminal, which is worse.
 fn can_hold(hosted: bool) -> bool {
     let alone = !hosted && matches!(sys::threads(), Ok(0 | 1));
-    let is_terminal =
-        io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
-    alone || is_terminal
+    alone || dispositions::has_terminal()
 }
 
 /// A mask without those signals that only the master blocks.

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::mman::{MmapAdvise, madvise};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::{ForkResult, Pid};
 
@@ -112,6 +112,14 @@ const CAUGHT: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
+/// What everybody is sent must not hit one of ours before it has its own dispositions.
+pub(crate) const IGNORED_AT_FIRST: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
 /// fork(2), and execve(2) in the child; returns in the parent. Works in a process with several threads: between the two
 /// calls the child makes system calls and writes to memory that it has, and no more (signal-safety(7)).
 pub(crate) fn fork_exec(plan: &mut Plan<'_>) -> io::Result<Pid> {
@@ -199,13 +207,7 @@ fn prepare(plan: &mut Plan<'_>, parent: Pid) -> Result<(), (u16, Errno)> {
         }
     }
     if !plan.usual_signals {
-        // What everybody is sent must not hit one of ours before it has its own dispositions.
-        for signal in [
-            Signal::SIGHUP,
-            Signal::SIGINT,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-        ] {
+        for signal in IGNORED_AT_FIRST {
             let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
             // SAFETY: to ignore a signal runs no code.
             unsafe { sigaction(signal, &ignored) }.map_err(|errno| (DESCRIPTORS, errno))?;
@@ -352,6 +354,54 @@ pub(crate) fn ignore(signal: Signal) -> io::Result<()> {
     dispose(signal, SigHandler::SigIgn)
 }
 
+/// Lets a signal be noticed by nobody. Unlike one that is ignored it has its usual effect again in the programs that this
+/// process executes (execve(2)).
+pub(crate) fn swallow(signal: Signal) -> io::Result<()> {
+    extern "C" fn nothing(_signal: libc::c_int) {}
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::SA_RESTART | SaFlags::SA_ONSTACK,
+        // One at a time: on an alternate stack there may be room for two or three.
+        SigSet::all(),
+    );
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+/// Writes to a pipe that may have lost its reader: that is an error and no signal, whatever the process has it do.
+pub(crate) fn without_sigpipe<T>(write: impl FnOnce() -> T) -> T {
+    let pipe = SigSet::from_iter([Signal::SIGPIPE]);
+    let before = pipe.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let waited = pends(Signal::SIGPIPE);
+    let written = write();
+    // It is sent to the thread that writes (pipe(7)), so it is ours unless one was there before.
+    if !waited && pends(Signal::SIGPIPE) {
+        let at_once = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the set and the time live, and nothing is to be told about the signal.
+        unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const at_once) };
+    }
+    if let Ok(before) = before {
+        // Cannot fail with a mask that the kernel itself gave (pthread_sigmask(3)).
+        let _ = before.thread_set_mask();
+    }
+    written
+}
+
+/// True for a signal that has come, for this thread or for the process, and waits because it is blocked.
+fn pends(signal: Signal) -> bool {
+    let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the call writes the set to the room that it is given.
+    if unsafe { libc::sigpending(pending.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call above has written it.
+    unsafe { libc::sigismember(pending.as_ptr(), signal as i32) == 1 }
+}
+
 /// Eight random bytes (getrandom(2)).
 pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
@@ -391,27 +441,45 @@ impl Disposition {
 
     /// Makes the signal do this.
     pub(crate) fn set(self, signal: Signal) -> io::Result<()> {
-        // SAFETY: it is what the kernel has said of this signal before, so whoever has made its handler has promised that
-        // it may run; all that can differ is the stack on which it does.
+        // SAFETY: it runs no code, or it is what the kernel has said of this signal before: whoever has made that handler
+        // has promised that it may run; all that can differ is the stack on which it does.
         let result =
             unsafe { libc::sigaction(signal as i32, &raw const self.0, std::ptr::null_mut()) };
         Errno::result(result)?;
         Ok(())
     }
 
+    /// Its default effect.
+    pub(crate) fn usual() -> Self {
+        let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        Self(usual.into())
+    }
+
     /// True if code runs.
     pub(crate) fn is_handler(self) -> bool {
-        !matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+        !self.is_usual() && !self.is_ignored()
+    }
+
+    pub(crate) fn is_usual(self) -> bool {
+        self.0.sa_sigaction == libc::SIG_DFL
+    }
+
+    /// True if nothing happens.
+    pub(crate) fn is_ignored(self) -> bool {
+        self.0.sa_sigaction == libc::SIG_IGN
     }
 
     /// True if children whose end it would tell are reaped by the kernel, and by nobody else (SIGCHLD, wait(2)).
     pub(crate) fn reaps(self) -> bool {
-        self.0.sa_sigaction == libc::SIG_IGN || self.0.sa_flags & libc::SA_NOCLDWAIT != 0
+        self.is_ignored() || self.0.sa_flags & libc::SA_NOCLDWAIT != 0
     }
 
-    /// The same, on the alternate stack of a thread that has one (sigaltstack(2)).
+    /// The same, on the alternate stack of a thread that has one (sigaltstack(2)), and one at a time: such a stack may have
+    /// room for two or three, and several come at once.
     pub(crate) fn on_stack(mut self) -> Self {
         self.0.sa_flags |= libc::SA_ONSTACK;
+        // SAFETY: the set lives. It cannot fail.
+        unsafe { libc::sigfillset(&raw mut self.0.sa_mask) };
         self
     }
 }

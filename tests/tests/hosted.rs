@@ -160,11 +160,97 @@ fn handlers_of_the_host_stay_in_its_processes_and_what_is_for_the_master_is_igno
             (client.ask("came") == "0 0 1").then_some(())
         });
         assert_eq!(client.ask("child"), "5");
+        // What does nothing in a worker has its usual effect in what the host starts there.
+        let ignored = u64::from_str_radix(&client.ask("ignored"), 16).expect("a mask");
+        for signal in [
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGPIPE,
+            Signal::SIGTTIN,
+        ] {
+            let bit = 1 << (signal as u32 - 1);
+            assert_eq!(ignored & bit, 0, "{options:?}: {signal} of {ignored:x}");
+        }
         assert_eq!(hive.workers(), [worker], "{options:?}");
         // The loop's own signal ends it in good order, and the host's handler has heard of it.
         let mark = hive.mark();
         proc::signal(worker, Signal::SIGTERM);
         hive.wait_for_line_after(mark, "slot=0 ready");
+    }
+}
+
+#[test]
+fn a_worker_that_has_ended_has_the_signals_of_its_host_again() {
+    for options in [&["--spawn", "fork"][..], &["--spawn", "exec"]] {
+        let (setup, _port, record) = host("forks", options);
+        let mut hive = setup.start();
+        let worker = hive.workers()[0];
+        assert!(hive.stop().success());
+        let lines = record.of(worker);
+        // Rust's own runtime ignores SIGPIPE.
+        let usual = "usual [true, true, false], came 1 0 0".to_owned();
+        assert!(lines.contains(&usual), "{options:?}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_host_that_goes_elsewhere_is_started_anew_where_it_was() {
+    let port = Port::reserve();
+    let setup = Setup::new("./hosted");
+    // By a process of its own: a child that another test forks meanwhile must not keep it from being executed.
+    let copied = std::process::Command::new("cp")
+        .args([
+            program!("hosted"),
+            &setup.path("hosted").display().to_string(),
+        ])
+        .status();
+    assert!(copied.expect("cp").success());
+    let kinds = format!("{} nested elsewhere", setup.path("record").display());
+    let hive = setup
+        .words([kinds])
+        .options(["--text", &port.to_string(), "--spawn", "exec"])
+        .start();
+    let worker = hive.workers()[0];
+    let lies =
+        |of: u32, what: &str| fs::read_link(format!("/proc/{of}/{what}")).expect("a process");
+    assert_eq!(lies(hive.pid(), "cwd"), PathBuf::from("/"));
+    assert_eq!(lies(worker, "exe"), hive.path("hosted"));
+    assert_eq!(hive.verb::<&str>("reload", &[]).code, Some(0));
+    hive.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_ends_no_host() {
+    // A host in C does not ignore SIGPIPE, as Rust's runtime does.
+    for (kinds, spawn) in [("piped", "fork"), ("piped nested keeps", "exec")] {
+        let (setup, port, record) = host(kinds, &["--spawn", spawn]);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = setup.verb_command::<&str>("start", &[]);
+        let mut master = command
+            .stdout(std::process::Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .expect("a program");
+        drop(command);
+        let worker = eventually("a worker", || record.who("worker").first().copied());
+        let mut client = eventually("it serves", || {
+            workhive_tests::text::connect(port.addr()).ok()?;
+            Some(TextClient::connect(port.addr()))
+        });
+        client.ask("who");
+        drop(reader);
+        // Each line of the log is one that cannot be written.
+        proc::signal(worker, Signal::SIGKILL);
+        eventually("another worker", || {
+            let all = record.who("worker");
+            (all.len() == 2).then_some(())
+        });
+        assert!(master.try_wait().expect("a child").is_none(), "{kinds}");
+        assert_eq!(setup.verb::<&str>("reload", &[]).code, Some(0));
+        proc::signal(master.id(), Signal::SIGTERM);
+        assert!(master.wait().expect("a child").success(), "{kinds}");
     }
 }
 

@@ -5,7 +5,8 @@
 //! and `lies` fork by themselves, or do not; `nested` runs the master by a loop of its own, beside threads; `keeps` leaves
 //! signals to nobody else; `again` starts another hive when the first is over; `logs` takes the lines of the log;
 //! `vanishes` removes the program's file; `attaches` takes a place in a hive that is not its own, `listless` without an
-//! address, `doubly` with two workers; `deaf` ignores the ends of its children.
+//! address, `doubly` with two workers; `deaf` ignores the ends of its children; `elsewhere` goes to another directory before
+//! it starts; `piped` ends when it writes to a pipe that nobody reads.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use nix::unistd::ForkResult;
 use workhive::host::{
     Forked, Host, HostedMaster, Hosting, Program, Seat, Signals, Started, log_with,
+    put_signals_back, remember,
 };
 use workhive::{Cli, Group, Text, Worker};
 
@@ -41,6 +43,15 @@ fn main() -> ExitCode {
     let is = |kind: &str| kinds.split(' ').any(|word| word == kind);
     let _ = RECORD.set(record.to_owned());
     install(&[Signal::SIGUSR2, Signal::SIGTERM]);
+    if is("piped") {
+        let usual = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default disposition runs no code.
+        unsafe { sigaction(Signal::SIGPIPE, &usual) }.expect("a disposition");
+    }
+    remember();
+    if is("elsewhere") {
+        std::env::set_current_dir("/").expect("a directory");
+    }
     at_exit();
     if is("nested") {
         for _ in 0..2 {
@@ -152,6 +163,11 @@ fn work(program: &Program, seat: Seat, keeps: bool) {
         Err(code) => code,
     };
     note(&format!("worker ended {code}"));
+    put_signals_back().expect("dispositions");
+    let usual = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE];
+    let usual = usual.map(|signal| disposition(signal).sa_sigaction == libc::SIG_DFL);
+    raise(Signal::SIGTERM).expect("a signal");
+    note(&format!("usual {usual:?}, came {}", came()));
 }
 
 fn group(address: &str) -> Group {
@@ -177,11 +193,19 @@ fn group(address: &str) -> Group {
                 }
                 // What has reached the host's own handlers in this process.
                 "came" => came(),
+                "ignored" => {
+                    // What a program that it starts would ignore.
+                    let status = Command::new("/bin/grep")
+                        .args(["SigIgn", "/proc/self/status"])
+                        .output()?;
+                    let line = String::from_utf8_lossy(&status.stdout).into_owned();
+                    line.trim().trim_start_matches("SigIgn:").trim().to_owned()
+                }
                 "child" => {
                     let code = Command::new("/bin/sh").args(["-c", "exit 5"]).status()?;
                     code.code().unwrap_or(-1).to_string()
                 }
-                _ => "who, came, child, bind UID or push UID".to_owned(),
+                _ => "who, came, ignored, child, bind UID or push UID".to_owned(),
             };
             conn.send(answer)
         })
