@@ -204,7 +204,7 @@ function forget(seat) {
 /** A handler goes on: the connection waits for it when its process is replaced, and ends if it fails. */
 function follow(conn, promise, then) {
   native.connHold(conn._seat);
-  promise.then(then).then(
+  Promise.resolve(promise).then(then).then(
     () => native.connRelease(conn._seat),
     (error) => {
       // Of one that has ended meanwhile nobody else would tell.

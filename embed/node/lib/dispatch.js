@@ -25,7 +25,7 @@ const settings = { log: undefined, mine: undefined, over: () => {} };
 
 /** A handler that concerns the process goes on: nobody is there to be told but the log. */
 function watch(promise) {
-  promise.then(undefined, (error) => native.hiveLog(LEVELS.error, describe(error)));
+  Promise.resolve(promise).then(undefined, (error) => native.hiveLog(LEVELS.error, describe(error)));
 }
 
 /** True for a start that goes on: hiveReady says when it is over. */

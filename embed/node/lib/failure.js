@@ -7,13 +7,21 @@ const LEVELS = { error: 1, warn: 2, info: 3, debug: 4, trace: 5 };
 
 /** All that is known of what was thrown: an error's stack, its fields and its causes. */
 function describe(thrown) {
-  return thrown instanceof Error ? inspect(thrown) : `thrown: ${inspect(thrown)}`;
+  try {
+    return thrown instanceof Error ? inspect(thrown) : `thrown: ${inspect(thrown)}`;
+  } catch {
+    return 'something was thrown that cannot be described';
+  }
 }
 
 /** The same for the library, which takes the last line of several for what happened. */
 function failureText(thrown) {
   const text = describe(thrown);
-  return text.includes('\n') && thrown instanceof Error ? `${text}\n${thrown.name}: ${thrown.message}` : text;
+  try {
+    return text.includes('\n') && thrown instanceof Error ? `${text}\n${thrown.name}: ${thrown.message}` : text;
+  } catch {
+    return text;
+  }
 }
 
 function isPromise(value) {

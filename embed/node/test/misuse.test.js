@@ -2,7 +2,7 @@
 // Mistakes of programs: each is an error with words, thrown where it was made, and no process ends of it.
 const assert = require('node:assert/strict');
 const test = require('node:test');
-const { Client, freePort, startProgram } = require('./harness.js');
+const { Client, freePort, soon, startProgram } = require('./harness.js');
 
 /** What a client says is run as JavaScript, and answered with what came of it. */
 const OBEYS = `
@@ -79,4 +79,39 @@ test('mistakes are errors with words, and no process ends of them', async (t) =>
     assert.match(String(said), expected, `${text}: ${JSON.stringify(said)}`);
   }
   assert.ok(!program.log.includes('exited'), program.log);
+});
+
+test('whatever a handler throws ends its connection with 1011, and nothing else', async (t) => {
+  const port = await freePort();
+  const program = await startProgram(
+    t,
+    `const { Worker, run } = require('workhive');
+     const worker = new Worker('websocket://127.0.0.1:' + process.env.PORT);
+     const evil = (field) => Object.defineProperty(new Error('evil'), field, { get() { throw new Error('no ' + field); } });
+     const trap = new Proxy({}, { get() { throw new Error('trap'); }, getPrototypeOf() { throw new Error('trap'); } });
+     const recurse = () => recurse() + 1;
+     const things = { undefined: undefined, null: null, text: 'a text', symbol: Symbol('s'), object: { toString: null }, stack: evil('stack'), name: evil('name'),
+       message: evil('message'), trap, inspect: { [Symbol.for('nodejs.util.inspect.custom')]() { throw new Error('no'); } } };
+     worker.on('message', (conn, message) => {
+       const [how, what] = message.split(' ');
+       if (how === 'pid') return conn.send(String(process.pid));
+       if (how === 'recurse') recurse();
+       if (how === 'reject') return Promise.reject(things[what]);
+       if (how === 'thenable') return { then: (good, bad) => bad(things[what]) };
+       throw things[what];
+     });
+     run(worker);`,
+    { env: { PORT: port } },
+  );
+  const witness = await Client.open(t, port);
+  const pid = await witness.ask('pid');
+  const names = ['undefined', 'null', 'text', 'symbol', 'object', 'stack', 'name', 'message', 'trap', 'inspect'];
+  const words = names.flatMap((name) => [`throw ${name}`, `reject ${name}`, `thenable ${name}`]);
+  for (const word of [...words, 'recurse']) {
+    const client = await Client.open(t, port);
+    client.send(word);
+    assert.equal((await soon(`the end of "${word}"`, client.closed)).code, 1011, word);
+  }
+  assert.equal(await witness.ask('pid'), pid);
+  await program.logged('Maximum call stack size exceeded');
 });
