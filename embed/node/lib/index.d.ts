@@ -1,3 +1,5 @@
+/// <reference types="node" />
+
 /** Bytes or text. Text goes to WebSockets as text messages, bytes as binary ones. */
 export type Data = string | Uint8Array;
 

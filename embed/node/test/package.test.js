@@ -6,7 +6,11 @@ const path = require('node:path');
 const test = require('node:test');
 const { Client, Lines, PACKAGE, eventually, fetchText, freePort, makeFolder, startIn, startProgram } = require('./harness.js');
 
-const tsc = (...args) => execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), ...args], { encoding: 'utf8', stdio: 'pipe' });
+/** The compiler of today, and the last one of its kind before. */
+function tsc(version, ...args) {
+  const compiler = path.join(PACKAGE, 'node_modules', version, 'bin/tsc');
+  return execFileSync(process.execPath, [compiler, ...args], { encoding: 'utf8', stdio: 'pipe' });
+}
 
 test('the tarball of npm pack installs in a fresh folder, without a compiler, and serves', async (t) => {
   const folder = makeFolder(t);
@@ -70,11 +74,11 @@ test('the types fit the typed example, which runs, and what is wrong is refused'
   const folder = makeFolder(t);
   fs.symlinkSync(path.join(PACKAGE, 'node_modules/@types'), path.join(folder, 'node_modules/@types'));
   fs.copyFileSync(path.join(PACKAGE, 'examples/rooms.ts'), path.join(folder, 'rooms.ts'));
-  const options = ['--strict', '--target', 'es2022', '--module', 'commonjs', '--moduleResolution', 'node10', '--types', 'node'];
-  tsc(...options, '--outDir', folder, path.join(folder, 'rooms.ts'));
+  tsc('typescript', '--strict', '--module', 'commonjs', '--target', 'es2022', '--outDir', folder, path.join(folder, 'rooms.ts'));
   fs.copyFileSync(path.join(__dirname, 'types.ts'), path.join(folder, 'types.ts'));
-  tsc(...options, '--noEmit', path.join(folder, 'types.ts'));
-  tsc('--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', '--types', 'node', path.join(folder, 'types.ts'));
+  for (const version of ['typescript', 'typescript-5']) {
+    tsc(version, '--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', path.join(folder, 'types.ts'));
+  }
   const port = await freePort();
   await startIn(t, folder, 'rooms.js', { env: { ROOMS: `websocket://127.0.0.1:${port}` } });
   const [one, two] = [await Client.open(t, port), await Client.open(t, port)];
