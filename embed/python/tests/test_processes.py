@@ -136,6 +136,14 @@ def test_a_copy_that_a_handler_forks_harms_nobody(program):
             if line == "multiprocessing":
                 with multiprocessing.get_context("fork").Pool(2) as pool:
                     connection.send(str(pool.map(abs, [-1, -2])))
+                ends = []
+                for signo in signal.SIGTERM, signal.SIGUSR1:
+                    child = os.fork()
+                    if child == 0:
+                        signal.pause()
+                    os.kill(child, signo)
+                    ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+                connection.send(str(ends))
             elif line == "fork":
                 child = os.fork()
                 if child == 0:
@@ -151,6 +159,7 @@ def test_a_copy_that_a_handler_forks_harms_nobody(program):
     """).start()
     client, other = server.lines(), server.lines()
     assert client.ask(b"multiprocessing") == b"[1, 2]"
+    assert client.hear() == b"[-15, -10]"
     assert client.ask(b"fork") == b"7"
     assert (client.ask(b"x"), other.ask(b"y")) == (b"x", b"y")
     assert "Traceback" not in server.log

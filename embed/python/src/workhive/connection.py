@@ -247,8 +247,8 @@ class Connection:
 
     @property
     def uid(self) -> Optional[str]:
-        """The user that it is bound to; None if to none. Still known in `on_close`. With `max_uids` there may be more, see
-        `uids`."""
+        """The user that it is bound to; None if to none. Still known in `on_close`. With `max_uids` there may be more,
+        see `uids`."""
         out = ffi.new("wh_bytes *")
         self._check(lib.wh_conn_uid(self._handle, out))
         return None if out.data == ffi.NULL else text_of(out)

@@ -7,11 +7,22 @@ import inspect
 import os
 import signal as _signal
 import sys
-import threading
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Coroutine, List, NamedTuple, NoReturn, Optional, Sequence, TypeVar, Union
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Coroutine,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+)
 
-from . import _live, aio
+from . import _live, _signals, aio
 from . import log as _log
 from ._library import OK, check, error_of, ffi, lib, text_of
 from .errors import Error, NotNow
@@ -98,7 +109,6 @@ class Hive:
         self._quit_with: Optional[int] = None
         self._process = 0
         self._signals = signals
-        self._interrupts = False
         self._mailbox = 0
         self._over = ffi.new("int32_t *")
         self._stoppers: List[Callable[[], Any]] = []
@@ -218,20 +228,14 @@ class Hive:
         global _current
         _current = self
         _live.on_quit = self._quit
-        # The program's own handlers are called beside the hive's. Python's for Ctrl-C would raise KeyboardInterrupt
-        # somewhere, when the hive has seen to it already.
-        if self._signals and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-            self._interrupts = _is_main_thread()
-            if self._interrupts:
-                _signal.signal(_signal.SIGINT, _nothing)
+        if self._signals:
+            _signals.hear_interrupts()
 
     def _give_back(self) -> None:
         """It is over: what was taken from the program is its own again, and what the library has of ours is let go."""
         global _current
         _current = None
-        if self._interrupts:
-            self._interrupts = False
-            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        _signals.give_back()
         handle, self._handle = self._handle, 0
         lib.wh_hive_free(handle)
 
@@ -409,6 +413,8 @@ def begin_process() -> None:
     """The first thing in a worker."""
     hive = current()
     hive._process = os.getpid()
+    if hive._signals:
+        _signals.of_worker(hive._process)
     _log.install()
     if not hive._mailbox:
         out = ffi.new("wh_mailbox *")
@@ -447,14 +453,6 @@ def _program_name() -> str:
     if name == "__main__.py":
         name = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))
     return name[:-3] if name.endswith(".py") else name
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _nothing(signo: int, frame: object) -> None:
-    """Ctrl-C, which the hive has heard too."""
 
 
 def _flush() -> None:
