@@ -184,7 +184,8 @@
 // Which permissions the files that the processes make do not get, 0 to 0777 (octal).
 #define WH_UMASK 15
 
-// How many bytes may wait to be sent on one connection; 1 MiB unless set.
+// How many bytes may wait to be sent on one connection; 1 MiB unless set. What would leave more waiting is WH_ERR_FULL; but
+// where nothing waits, not even the answer to a handshake of the same turn, one message is taken however long it is.
 #define WH_MAX_SEND_BUFFER 16
 
 // Whether messages to all reach the connections: 1 or 0; 1 unless set, 0 for http.
@@ -202,7 +203,8 @@
 // How long a message may stay unfinished without another byte, in ms; 60,000 unless set. Not for http and websocket.
 #define WH_MESSAGE_TIMEOUT 21
 
-// How long a peer may take nothing of what waits for it, in ms; 60,000 unless set.
+// How long a peer may take nothing of what waits for it, in ms; 60,000 unless set. So long, too, an answer may be owed to a
+// peer that sends no more: nothing else ends a connection whose request is never answered.
 #define WH_SEND_TIMEOUT 22
 
 // How long a connection that this side has half-closed waits for the peer's end, in ms; 1,000 unless set.

@@ -37,7 +37,8 @@ pub const WH_NICE: u32 = 13;
 pub const WH_OOM_SCORE_ADJ: u32 = 14;
 /// Which permissions the files that the processes make do not get, 0 to 0777 (octal).
 pub const WH_UMASK: u32 = 15;
-/// How many bytes may wait to be sent on one connection; 1 MiB unless set.
+/// How many bytes may wait to be sent on one connection; 1 MiB unless set. What would leave more waiting is WH_ERR_FULL; but
+/// where nothing waits, not even the answer to a handshake of the same turn, one message is taken however long it is.
 pub const WH_MAX_SEND_BUFFER: u32 = 16;
 /// Whether messages to all reach the connections: 1 or 0; 1 unless set, 0 for http.
 pub const WH_ROUTED: u32 = 17;
@@ -49,7 +50,8 @@ pub const WH_MAX_ROOMS: u32 = 19;
 pub const WH_IDLE_TIMEOUT: u32 = 20;
 /// How long a message may stay unfinished without another byte, in ms; 60,000 unless set. Not for http and websocket.
 pub const WH_MESSAGE_TIMEOUT: u32 = 21;
-/// How long a peer may take nothing of what waits for it, in ms; 60,000 unless set.
+/// How long a peer may take nothing of what waits for it, in ms; 60,000 unless set. So long, too, an answer may be owed to a
+/// peer that sends no more: nothing else ends a connection whose request is never answered.
 pub const WH_SEND_TIMEOUT: u32 = 22;
 /// How long a connection that this side has half-closed waits for the peer's end, in ms; 1,000 unless set.
 pub const WH_LINGER: u32 = 23;

@@ -8,7 +8,7 @@ use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use workhive::host::{HostedMaster, Signals, Started};
+use workhive::host::{HostedMaster, Signals, Started, put_signals_back};
 use workhive::{Cli, Program};
 use workhive_worker::{Hosting, Running, Seat};
 
@@ -21,7 +21,7 @@ use crate::codes::{
 };
 use crate::error::{Failure, Outcome};
 use crate::hive::{self, Hive, not_inside, wh_hive};
-use crate::{mailbox, stats};
+use crate::{mailbox, stats, sys};
 
 /// The process has done what the command line said, and is to end.
 pub const WH_ROLE_OVER: i32 = 0;
@@ -61,6 +61,9 @@ impl Stage {
             Self::Running(running) => {
                 let code = i32::from(running.finish());
                 mailbox::close();
+                if let Err(error) = put_signals_back() {
+                    log::warn!("the host's signal handlers cannot be put back: {error}");
+                }
                 code
             }
             Self::Master(master) => i32::from(master.finish().code()),
@@ -171,6 +174,7 @@ unsafe fn arguments(count: i32, list: *const *const c_char) -> Outcome<Vec<OsStr
 }
 
 fn begin_start<R>(hive: wh_hive, what: impl FnOnce(&mut Hive) -> R) -> Outcome<R> {
+    sys::fill_standard();
     hive::with(hive, |hive| {
         if !matches!(hive.stage, Stage::Defined) {
             return Err(Failure::known(
