@@ -2,6 +2,7 @@
 // Connections: one object for each, made when it is first spoken of, forgotten when it has ended.
 
 const { isUtf8 } = require('node:buffer');
+const { inspect } = require('node:util');
 const native = require('./native.js');
 const { describe, failureText, LEVELS } = require('./failure.js');
 
@@ -82,6 +83,7 @@ class Connection {
   }
 
   pipe(to) {
+    if (!(to instanceof Connection)) throw new TypeError(`pipe() takes a connection, not ${inspect(to)}`);
     native.connPipe(this._seat, to._seat);
     return to;
   }

@@ -1,8 +1,9 @@
 'use strict';
 // What a process can do in its hive: reach users wherever they are, ask who is there, look at itself, end.
 
+const { inspect } = require('node:util');
 const native = require('./native.js');
-const { BINARY, checkedCode, nameOf, TEXT } = require('./connection.js');
+const { BINARY, checkedCode, Connection, nameOf, TEXT } = require('./connection.js');
 const { topics } = require('./dispatch.js');
 const { LEVELS, oneOf } = require('./failure.js');
 const timer = require('./timer.js');
@@ -11,8 +12,15 @@ const [TO_UID, TO_UIDS, TO_ROOM, TO_ROOMS, TO_ALL, TO_CONNECTION] = [0, 1, 2, 3,
 const [UID, CONNECTION, ROOM] = [0, 1, 2];
 const byTopic = new Map();
 
+function idOf(other) {
+  if (typeof other === 'string') return other;
+  if (other instanceof Connection) return other.id;
+  throw new TypeError(`except is a list of connections and ids; ${inspect(other)} is neither`);
+}
+
 function push(to, names, data, options) {
-  const except = options?.except?.map((other) => (typeof other === 'string' ? other : other.id)).filter((id) => id !== undefined);
+  // A connection that has ended gets nothing anyhow.
+  const except = options?.except?.map(idOf).filter((id) => id !== undefined);
   return native.send(to, names, data, typeof data === 'string' ? TEXT : BINARY, except);
 }
 

@@ -1,12 +1,19 @@
 'use strict';
 // Timers of Node, in which an error ends nothing: it is logged.
 
+const { inspect } = require('node:util');
 const native = require('./native.js');
 const { describe, isPromise, LEVELS } = require('./failure.js');
 
+const LONGEST = 2 ** 31 - 1;
+
 class Timer {
   constructor(start, stop, ms, handler) {
-    if (typeof handler !== 'function') throw new TypeError(`a timer calls a function, not ${typeof handler}`);
+    // Node would take all else as one millisecond.
+    if (typeof ms !== 'number' || !(ms >= 0 && ms <= LONGEST)) {
+      throw new RangeError(`a timer takes 0 to ${LONGEST} milliseconds, not ${inspect(ms)}`);
+    }
+    if (typeof handler !== 'function') throw new TypeError(`a timer calls a function, not ${inspect(handler)}`);
     this._stop = stop;
     const failed = (error) => native.hiveLog(LEVELS.error, describe(error));
     this._timer = start(() => {

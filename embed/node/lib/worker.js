@@ -1,6 +1,7 @@
 'use strict';
 // Definitions: groups of processes, and listeners inside a running one.
 
+const { inspect } = require('node:util');
 const native = require('./native.js');
 const { isPromise, oneOf } = require('./failure.js');
 const { protocolOf } = require('./protocol.js');
@@ -103,6 +104,17 @@ class Worker {
     return this._handler(event)?.(...args);
   }
 
+  _set(handle, name, value) {
+    try {
+      native.workerSet(handle, name, value);
+    } catch (error) {
+      // The library calls it by its name in C.
+      const why = error.message.replaceAll(/\bWH_[A-Z_]+\b/g, `'${name}'`);
+      error.message = `the worker at '${this.address}' cannot have ${name}: ${inspect(value)}: ${why}`;
+      throw error;
+    }
+  }
+
   /** The library's handle of a definition as it stands now. */
   _define(isGroup = false) {
     if (this._wired !== undefined) throw new Error(`the worker at '${this.address}' runs already`);
@@ -111,7 +123,7 @@ class Worker {
     const handle = native.workerNew(this.address);
     try {
       for (const [name, value] of Object.entries(this.options)) {
-        if (value !== undefined) native.workerSet(handle, name, Number.isFinite(value) || typeof value === 'string' ? value : Number(value));
+        if (value !== undefined) this._set(handle, name, typeof value === 'boolean' ? Number(value) : value);
       }
       const hasText = WITH_TEXT.test(this.address);
       const wired = new Set(NAMES.filter((event) => this._has(event)));
