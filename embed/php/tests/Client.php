@@ -50,6 +50,37 @@ final class Client
         }
     }
 
+    /** Writes what the server takes at once, and leaves the rest in `$data`; until `$enough` says so, if it is given. */
+    public function writeWhilePossible(string &$data, ?callable $enough = null): void
+    {
+        stream_set_blocking($this->socket, false);
+        do {
+            $written = $data === '' ? 0 : (int) fwrite($this->socket, substr($data, 0, 65536));
+            $data = substr($data, $written);
+            if ($enough !== null && $written === 0) {
+                usleep(2000);
+            }
+        } while ($enough === null ? $written > 0 : $data !== '' && !$enough());
+        stream_set_blocking($this->socket, true);
+    }
+
+    /** What has come, without waiting. */
+    public function available(): string
+    {
+        stream_set_blocking($this->socket, false);
+        $data = (string) stream_get_contents($this->socket);
+        stream_set_blocking($this->socket, true);
+        return $data;
+    }
+
+    /** Whether something comes within so many seconds. */
+    public function isReadable(float $seconds): bool
+    {
+        $read = [$this->socket];
+        $none = null;
+        return stream_select($read, $none, $none, 0, (int) ($seconds * 1e6)) === 1;
+    }
+
     /** A line, without its end; null if the server has closed. */
     public function line(): ?string
     {

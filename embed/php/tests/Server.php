@@ -79,6 +79,12 @@ final class Server
         }, fn (): string => $this->said);
     }
 
+    public function saysNow(string $text): bool
+    {
+        $this->said .= stream_get_contents($this->output);
+        return str_contains($this->said, $text);
+    }
+
     public static function until(string $what, callable $isSo, ?callable $more = null): void
     {
         $deadline = microtime(true) + self::DEADLINE;

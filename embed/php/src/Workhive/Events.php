@@ -224,8 +224,11 @@ final class Events
         if ($connection === null) {
             return Tasks::DONE;
         }
-        $connection->isFull = false;
         $connection->file?->goOn();
+        if (!$connection->isFull) {
+            return Tasks::DONE;
+        }
+        $connection->isFull = false;
         $handler = $connection->onBufferDrain ?? $connection->worker->onBufferDrain;
         return $handler === null ? Tasks::DONE : Tasks::run($connection, $handler, [$connection]);
     }

@@ -38,6 +38,10 @@ final class Fields
     /** @var array<string, int> */
     private static array $known = [];
 
+    /** The fields of the last response that asked for nothing beside them, and their lines. */
+    private static array $last = [];
+    private static string $lastLines = '';
+
     /**
      * The lines of a response, and what it asks for beside them. Whoever could put a line break into a field could write fields, and
      * whole responses, of his own: such a field is refused.
@@ -49,9 +53,15 @@ final class Fields
         if ($headers === []) {
             return self::HTML;
         }
+        // Most programs say the same every time; for an array written out in the program this compares two addresses.
+        if ($headers === self::$last) {
+            return self::$lastLines;
+        }
         $lines = '';
         $hasType = false;
+        $isText = true;
         foreach ($headers as $name => $values) {
+            $isText = $isText && is_string($values);
             $special = self::$known[$name] ?? self::know((string) $name);
             foreach (is_array($values) ? $values : [$values] as $value) {
                 $value = (string) $value;
@@ -67,7 +77,14 @@ final class Fields
                 }
             }
         }
-        return $hasType ? $lines : $lines . self::HTML;
+        if (!$hasType) {
+            $lines .= self::HTML;
+        }
+        if ($flags === 0 && $isText) {
+            self::$last = $headers;
+            self::$lastLines = $lines;
+        }
+        return $lines;
     }
 
     private static function asked(int $special, string $name, string $value): int

@@ -107,10 +107,10 @@ final class Tasks
         }
     }
 
-    /** Whether the code that runs is a handler in a fiber of ours, and so can wait. */
+    /** Whether the code that runs is a handler in a fiber of ours, and so can wait; in onWorkerStop no answer would come. */
     public static function canWait(): bool
     {
-        return self::$running !== null && Fiber::getCurrent() === self::$running;
+        return Process::$isWorker && self::$running !== null && Fiber::getCurrent() === self::$running;
     }
 
     /** A number under which an answer will come. */

@@ -11,6 +11,7 @@ use Workerman\Protocols\Http\Request;
 use Workerman\Protocols\Websocket;
 use Workerman\Worker;
 use Workhive\Abi;
+use Workhive\Drains;
 use Workhive\FileSender;
 use Workhive\Library;
 use Workhive\Log;
@@ -183,6 +184,7 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
             return $this->sendLines($sendBuffer);
         }
         if ($this->maxSendBufferSize < self::$defaultMaxSendBufferSize && !$this->fits()) {
+            Drains::watch($this);
             return $this->notSent(Abi::ERR_FULL, $sendBuffer);
         }
         $kind = $this->codec === self::WEBSOCKET && $this->websocketType !== Websocket::BINARY_TYPE_ARRAYBUFFER ? Abi::TEXT : Abi::BINARY;
@@ -190,7 +192,8 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
         if ($result !== Abi::OK) {
             return $this->notSent($result, $sendBuffer);
         }
-        if (($this->onBufferFull ?? $this->worker->onBufferFull) !== null && !$this->isFull && !$this->fits()) {
+        if (!$this->isFull && ($this->onBufferFull ?? $this->worker->onBufferFull) !== null && !$this->fits()) {
+            Drains::watch($this);
             Tasks::settle($this->tellFull());
         }
         return true;
