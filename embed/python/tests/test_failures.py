@@ -138,8 +138,26 @@ def test_what_makes_no_sense_is_refused_where_it_is_written():
         Worker("text://127.0.0.1:1", count=1.5)
     with pytest.raises(ValueError, match="'fork' or 'exec'"):
         Worker("text://127.0.0.1:1", spawn="thread")
-    with pytest.raises(ValueError, match="-1 seconds"):
-        Worker("text://127.0.0.1:1", drain=-1)
+    for seconds in -1, float("nan"), float("inf"), 1e300:
+        with pytest.raises(ValueError, match="drain is a number of seconds from 0"):
+            Worker("text://127.0.0.1:1", drain=seconds)
+    with pytest.raises(ValueError, match="max_message is a whole number of at most 63 bits"):
+        Worker("text://127.0.0.1:1", max_message=10**30)
+    with pytest.raises(TypeError, match="drain is a number of seconds, not '1'"):
+        Worker("text://127.0.0.1:1", drain="1")
+    with pytest.raises(InvalidValue, match="^count is 1 to"):
+        Worker("text://127.0.0.1:1", count=-1)
+    for call in (
+        lambda: workhive.Timer.after(1, 5),
+        lambda: workhive.subscribe("x", None),
+        lambda: workhive.blocking(None),
+        lambda: workhive.post("x"),
+        lambda: workhive.send_to_uid("x", "y", then=5),
+    ):
+        with pytest.raises(TypeError, match="takes a function, not"):
+            call()
+    with pytest.raises(TypeError, match="excluded, not 5"):
+        workhive.send_to_all("x", exclude=[5])
     with pytest.raises(TypeError, match="on_message takes a function"):
         Worker("text://127.0.0.1:1", on_message="echo")
 

@@ -40,8 +40,9 @@ def test_a_killed_process_is_replaced(program):
     assert server.lines().ask(b"who")
 
 
-def test_ctrl_c_ends_it_without_a_traceback(program):
-    server = program(WHO + "run(worker)").start_here()
+@pytest.mark.parametrize("signals", [True, False])
+def test_ctrl_c_ends_it_without_a_traceback(program, signals):
+    server = program(WHO + f"run(worker, signals={signals})").start_here()
     server.foreground.send_signal(signal.SIGINT)
     assert server.foreground.wait(30) == 0, server.log
     assert "Traceback" not in server.log and "KeyboardInterrupt" not in server.log

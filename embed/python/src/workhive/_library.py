@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from typing import Any
 
 from .errors import Error, error_class
@@ -15,6 +16,8 @@ if _named:
     ctypes.CDLL(_named)
 
 from ._native import ffi, lib  # noqa: E402  (the library has to be there first)
+
+_OPTION = re.compile(r"\bWH_(?!ERR_)([A-Z_]+)\b")
 
 __all__ = ["ffi", "lib", "check", "error_of", "text_of", "unpack", "view_of"]
 
@@ -37,7 +40,14 @@ def error_of(code: int) -> Error:
     length = ffi.new("size_t *")
     text = ffi.string(lib.wh_last_error(length)).decode("utf-8", "replace")
     name = ffi.string(lib.wh_result_name(code)).decode()
-    return error_class(name)(text or name, code, name)
+    # Options have their Python names here.
+    return error_class(name)(_OPTION.sub(lambda found: found[1].lower(), text) or name, code, name)
+
+
+def callable_of(what: str, function: Any) -> None:
+    """TypeError unless `function` can be called, so that the mistake is told where it was made."""
+    if not callable(function):
+        raise TypeError(f"{what} takes a function, not {function!r}")
 
 
 def check(code: int) -> None:

@@ -27,7 +27,7 @@ from typing import (
 )
 
 from . import _live
-from ._library import lib
+from ._library import callable_of, lib
 from .errors import ConnectionGone
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ class Answer(Generic[T]):
     __slots__ = ("_future", "_then")
 
     def __init__(self, then: Optional[Callable[[T], object]]) -> None:
+        if then is not None:
+            callable_of("then", then)
         self._then = then
         self._future: Optional["asyncio.Future[T]"] = None if loop is None else loop.create_future()
 

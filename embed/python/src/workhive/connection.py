@@ -184,6 +184,8 @@ class Connection:
 
     def pipe(self, target: Connection) -> None:
         """Sends everything that comes on to `target`, no faster than that takes it."""
+        if not isinstance(target, Connection):
+            raise TypeError(f"pipe takes a connection, not {target!r}")
         self._check(lib.wh_conn_pipe(self._handle, target._handle))
 
     # -- who it is -----------------------------------------------------------------------------------------------
@@ -374,7 +376,12 @@ def py_done(user: int, result: int) -> None:
 
 def ids_of(connections: Iterable[Union[Connection, str]]) -> Tuple[Any, int, Any]:
     """Ids of connections as the library takes them; the third thing has to be kept until the call is over."""
-    return names_array([one if isinstance(one, str) else one.id for one in connections])
+    ids = []
+    for one in connections:
+        if not isinstance(one, (str, Connection)):
+            raise TypeError(f"connections and their ids are excluded, not {one!r}")
+        ids.append(one if isinstance(one, str) else one.id)
+    return names_array(ids)
 
 
 def names_array(names: Iterable[Union[str, bytes]]) -> Tuple[Any, int, Any]:

@@ -24,7 +24,7 @@ from typing import (
 
 from . import _live, _signals, aio
 from . import log as _log
-from ._library import OK, check, error_of, ffi, lib, text_of
+from ._library import OK, callable_of, check, error_of, ffi, lib, text_of
 from .errors import Error, NotNow
 from .worker import Worker, spawn_number
 
@@ -228,8 +228,7 @@ class Hive:
         global _current
         _current = self
         _live.on_quit = self._quit
-        if self._signals:
-            _signals.hear_interrupts()
+        _signals.hear_interrupts()  # a master that waits in start() has its signals from the library in any case
 
     def _give_back(self) -> None:
         """It is over: what was taken from the program is its own again, and what the library has of ours is let go."""
@@ -241,6 +240,8 @@ class Hive:
 
     def _entered(self, code: int, role: Any, exit_code: Any) -> Optional[int]:
         if code == OK and role[0] == lib.WH_ROLE_WORKER:
+            if not self._signals:
+                _signals.give_back()
             return None
         error = None if code == OK else error_of(code)
         self._give_back()
@@ -359,6 +360,7 @@ def stats() -> Stats:
 
 def post(function: Callable[..., object], *arguments: Any) -> None:
     """Calls `function(*arguments)` on the loop's thread. This may be called on any thread."""
+    callable_of("post", function)
     mailbox = current()._mailbox
     if not mailbox:
         raise NotNow("post() delivers to a running worker: this process has not started as one")
@@ -403,6 +405,7 @@ def blocking(function: Callable[..., T], *arguments: Any, then: Optional[Callabl
     """Runs `function(*arguments)` on a thread of the pool, for what would hold up the loop. Its result is awaited, or
     given to `then` on the loop. The function must not touch connections; `post` is for that. An exception is raised
     where it is awaited, and logged otherwise."""
+    callable_of("blocking", function)
     answer: aio.Answer[T] = aio.Answer(then)
     work = _Work(function, arguments, answer)
     check(lib.wh_blocking(_WORK, _live.CALL, _live.keep(work), _live.DESTROY))

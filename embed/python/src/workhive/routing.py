@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Iterable, NamedTuple, Optional, Tuple, Union
 
 from . import _live, aio
-from ._library import check, ffi, lib, unpack, view_of
+from ._library import callable_of, check, ffi, lib, unpack, view_of
 from .connection import BINARY, TEXT, Connection, Message, ids_of, name_of, names_array
 
 __all__ = [
@@ -178,6 +178,7 @@ def dismiss_room(room: Name) -> None:
 
 def subscribe(topic: Name, function: Callable[[Union[str, bytes]], object]) -> None:
     """Calls `function(message)` for what any process publishes to this topic. It may be `async def`."""
+    callable_of("subscribe", function)
     name = name_of(topic)
     check(lib.wh_subscribe(name, len(name), _TOPIC, _live.keep((topic, function)), _live.DESTROY))
 

@@ -6,9 +6,12 @@ import inspect
 from typing import Any, Callable
 
 from . import _live, aio
-from ._library import OK, check, ffi, lib
+from ._library import OK, callable_of, check, ffi, lib
 
 __all__ = ["Timer"]
+
+#: A thousand years, in seconds.
+LONGEST = 31_556_952_000
 
 
 class Timer:
@@ -23,6 +26,7 @@ class Timer:
     __slots__ = ("_arguments", "_busy", "_function", "_handle", "_once", "is_active")
 
     def __init__(self, seconds: float, function: Callable[..., object], arguments: Any, once: bool) -> None:
+        callable_of("a timer", function)
         self._function = function
         self._arguments = arguments
         self._once = once
@@ -31,7 +35,9 @@ class Timer:
         self.is_active = True
         out = ffi.new("wh_timer *")
         make = lib.wh_timer_after if once else lib.wh_timer_every
-        check(make(milliseconds(seconds), _live.CALL, _live.keep(self._tick), _live.DESTROY, out))
+        check(
+            make(milliseconds("the time of a timer", seconds), _live.CALL, _live.keep(self._tick), _live.DESTROY, out)
+        )
         self._handle = out[0]
 
     @classmethod
@@ -69,8 +75,10 @@ class Timer:
             self._busy = False
 
 
-def milliseconds(seconds: float) -> int:
+def milliseconds(what: str, seconds: float) -> int:
     """Seconds as the library counts them; never 0 for a little time."""
-    if seconds < 0:
-        raise ValueError(f"{seconds} seconds is no time: it cannot be less than 0")
+    if not isinstance(seconds, (int, float)):
+        raise TypeError(f"{what} is a number of seconds, not {seconds!r}")
+    if not 0 <= seconds < LONGEST:
+        raise ValueError(f"{what} is a number of seconds from 0 to {LONGEST}, not {seconds!r}")
     return max(round(seconds * 1000), 1 if seconds else 0)

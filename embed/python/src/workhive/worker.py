@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 from . import _live, aio, events
-from ._library import OK, PENDING, check, error_of, ffi, lib
+from ._library import OK, PENDING, callable_of, check, error_of, ffi, lib
 from .connection import Connection
 from .protocols import protocols
 from .timer import milliseconds
@@ -165,7 +165,7 @@ class Worker:
         self._given = False
         self._handlers: Dict[str, Callable[..., Any]] = {}
         self._message: Callable[..., Any] = _nothing
-        self._settings: Dict[str, Tuple[Any, int, Union[int, bytes]]] = {}
+        self._settings: List[Tuple[Any, int, Union[int, bytes]]] = []
         scheme = address.partition("://")[0] if "://" in address else "tcp" if address else ""
         own = protocols.get(scheme)
         self._decode: Optional[Callable[[bytes], Any]] = own.protocol.decode if own else None
@@ -180,7 +180,7 @@ class Worker:
             if key in _HANDLERS:
                 self._set(key, value)
             else:
-                self._settings[key] = _setting(key, value)
+                self._settings.append(_setting(key, value))
         self._make()
 
     # -- handlers ------------------------------------------------------------------------------------------------
@@ -279,8 +279,7 @@ class Worker:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _set(self, event: str, handler: H) -> H:
-        if not callable(handler):
-            raise TypeError(f"{event} takes a function, not {handler!r}")
+        callable_of(event, handler)
         if event == _AT_ONCE and aio.is_async(handler):
             raise TypeError(f"{event} decides at once and cannot be async def: {handler!r}")
         if self._given and event not in self._handlers:
@@ -296,13 +295,11 @@ class Worker:
         said = self.address.encode()
         check(lib.wh_worker_new(said, len(said), out))
         self._handle = out[0]
-        for key, (function, option, value) in self._settings.items():
+        for function, option, value in self._settings:
             more = (len(value),) if isinstance(value, bytes) else ()
             code = function(self._handle, option, value, *more)
             if code != OK:
-                error = error_of(code)
-                error.args = (str(error).replace(f"WH_{key.upper()}", key),)
-                raise error
+                raise error_of(code)
 
     def _give(self, group: bool = True) -> int:
         """Tells the library which handlers there are, just before it takes the worker over."""
@@ -403,12 +400,12 @@ def _setting(key: str, value: Any) -> Tuple[Any, int, Union[int, bytes]]:
         if not isinstance(value, str):
             raise TypeError(f"{key} is a str, not {value!r}")
         return lib.wh_worker_set_text, _TEXTS[key], value.encode()
+    if key in _TIMES:
+        return lib.wh_worker_set_int, _TIMES[key], milliseconds(key, value)
     if not isinstance(value, (int, float)):
         raise TypeError(f"{key} is a number, not {value!r}")
-    if key in _TIMES:
-        return lib.wh_worker_set_int, _TIMES[key], milliseconds(value)
-    if value != int(value):
-        raise ValueError(f"{key} is a whole number, not {value!r}")
+    if not abs(value) < 1 << 63 or value != int(value):
+        raise ValueError(f"{key} is a whole number of at most 63 bits, not {value!r}")
     return lib.wh_worker_set_int, _NUMBERS[key], int(value)
 
 
