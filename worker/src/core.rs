@@ -89,12 +89,14 @@ pub(crate) enum Readiness {
 /// ```
 pub fn touch() {
     with(|core| {
-        if core.in_turn || core.touched {
+        if core.in_turn {
             return;
         }
-        core.touched = true;
         core.clock.update();
-        core.mail.wake();
+        if !core.touched {
+            core.touched = true;
+            core.mail.wake();
+        }
     });
 }
 

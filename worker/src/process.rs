@@ -418,7 +418,8 @@ fn say_ready(word: std::result::Result<(), String>) {
 
 fn start(delay: Duration, task: Task<ErasedTask>) -> Result<TimerId> {
     let id = with(|core| {
-        let at = core.clock.now().checked_add(delay)?;
+        // Not from the turn's time: a callback that has taken long would have its timer at once.
+        let at = Instant::now().checked_add(delay)?;
         core.timers.add(at, task)
     });
     Ok(id.flatten().ok_or(SendError::NotOnLoop)?)
