@@ -21,7 +21,9 @@
  *  - A callback that returns int32_t says WH_OK, or, by anything else, that it has failed; wh_fail_text says why. A failed
  *    callback of a connection ends that connection with the protocol's goodbye for failures (WebSocket: 1011; HTTP: 500 if an
  *    answer is owed); on_error and on_close follow. Others are logged.
- *  - Exceptions and longjmp must not leave a callback.
+ *  - A callback returns: exceptions, longjmp and pthread_exit must not leave it. An interpreter that ends threads which want
+ *    its lock while it finalizes (CPython before 3.14 does) must not finalize while wh_blocking has work in hand: wait for
+ *    that, or end the process by _exit.
  *  - Structs that say "grows at its end only" are passed with their size, so that old programs can use new libraries. All
  *    others never change.
  *  - Times are in milliseconds, sizes in bytes.
