@@ -73,8 +73,22 @@ final class Log
         foreach (explode("\n", $text) as $line) {
             $lines .= "$time $level $place $pid $line\n";
         }
-        @fwrite(STDERR, $lines);
+        self::show($lines);
         self::write($lines);
+    }
+
+    /** To standard error. What a full pipe or a stopped terminal does not take is lost: the log never holds a process up. */
+    private static function show(string $lines): void
+    {
+        // A pipe that can be written to takes so much at once.
+        foreach (str_split($lines, 4096) as $piece) {
+            $none = null;
+            $ready = [STDERR];
+            if (@stream_select($none, $ready, $none, 0) !== 1) {
+                return;
+            }
+            @fwrite(STDERR, $piece);
+        }
     }
 
     private static function write(string $lines): void
