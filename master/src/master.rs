@@ -385,12 +385,17 @@ impl Master {
         self.tell_manager();
     }
 
-    /// Lets the poll, which a host watches, be readable when the next thing is due.
-    pub(crate) fn set_alarm(&self) -> io::Result<()> {
+    /// Lets the poll, which a host watches, be readable when the next thing is due, or at once.
+    pub(crate) fn set_alarm(&self, now: bool) -> io::Result<()> {
         let Some(alarm) = &self.alarm else {
             return Ok(());
         };
-        match self.timers.wait(Instant::now()) {
+        let wait = if now {
+            Some(Duration::ZERO)
+        } else {
+            self.timers.wait(Instant::now())
+        };
+        match wait {
             // Zero would be never (timerfd_settime(2)).
             Some(wait) => {
                 let wait = TimeSpec::from_duration(wait.max(Duration::from_nanos(1)));

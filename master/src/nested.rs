@@ -96,12 +96,15 @@ impl HostedMaster {
                 "this process is a copy of the one that the master is in, and has nothing to do with the hive",
             ));
         }
+        let mut more = false;
         if let Stage::Running(master) = &mut self.stage {
             master.turn(&mut self.events, timeout);
+            // What did not fit is told no second time to a host that wants to hear of changes only (epoll(7), EPOLLET).
+            more = self.events.iter().count() == EVENTS;
         }
         self.settle();
         if let Stage::Running(master) = &self.stage {
-            master.set_alarm()?;
+            master.set_alarm(more)?;
         }
         Ok(matches!(self.stage, Stage::Over(_)))
     }
@@ -166,7 +169,7 @@ impl HostedMaster {
             Some(Outcome::Child(_, home)) => home.leave(1),
             None => {
                 // Without it the host would wait for what is due; the next turn tells.
-                let _ = master.set_alarm();
+                let _ = master.set_alarm(false);
                 return;
             }
         };

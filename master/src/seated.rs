@@ -195,6 +195,7 @@ impl Taken {
     pub(crate) fn settle(&mut self, name: &str) {
         let (log, stream) = (self.log.take(), self.stream.take());
         logger::adopt(self.log_level, self.log_format, log, stream);
+        logger::set_place(&self.seat.place.to_string());
         exec::forget_variables();
         title::begin(name);
     }

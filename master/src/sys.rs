@@ -1,11 +1,13 @@
 //! The master's `unsafe` calls into the system: fork, process descriptors, signal dispositions.
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU8;
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -285,15 +287,25 @@ fn write_number(mut number: u32, room: &mut [u8]) {
     }
 }
 
-/// Makes a descriptor that came through execve(2) ours: it must not go further.
+/// Makes a descriptor that came through execve(2) ours: it must not go further. The environment says which, and whoever has
+/// written there may be wrong: the standard streams stay whose they are, and none is taken twice.
 pub(crate) fn take_over(fd: RawFd) -> io::Result<OwnedFd> {
+    static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if fd < crate::exec::FIRST_FD || taken.contains(&fd) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("descriptor {fd} is none that this process was given"),
+        ));
+    }
     // SAFETY: takes and returns numbers.
     let flags = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     if flags < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, as the call above has shown, and the caller has it from whoever executed this program, for it
-    // alone.
+    taken.insert(fd);
+    // SAFETY: it is open, as the call above has shown, the caller has it from whoever executed this program, for it alone,
+    // and nobody has it from here.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -16,6 +16,9 @@ const ROOM: usize = 1024;
 
 static TITLE: OnceLock<Title> = OnceLock::new();
 
+/// The place, once there is one: the kernel may know of it for as long as the process lives.
+static AREA: OnceLock<Box<[AtomicU8]>> = OnceLock::new();
+
 /// The place, and whose it is.
 struct Title {
     area: &'static [AtomicU8],
@@ -28,11 +31,9 @@ pub(crate) fn begin(program: &str) {
     if TITLE.get().is_some() {
         return;
     }
-    let area: Vec<AtomicU8> = std::iter::repeat_with(|| AtomicU8::new(0))
-        .take(ROOM)
-        .collect();
+    let area = || std::iter::repeat_with(|| AtomicU8::new(0)).take(ROOM);
     let title = Title {
-        area: area.leak(),
+        area: AREA.get_or_init(|| area().collect()),
         program: program.to_owned(),
     };
     // While its last byte is not zero, what is in front of it counts up to the first zero (proc(5), setproctitle(3)).

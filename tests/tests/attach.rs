@@ -4,7 +4,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use workhive_tests::foreign::run;
 use workhive_tests::obeys::Who;
 use workhive_tests::text::TextClient;
@@ -217,5 +217,32 @@ fn options_that_make_no_sense_with_it_are_refused() {
         let ended = setup.verb::<&str>("start", &[]);
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(words), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_place_that_somebody_has_made_up_costs_no_descriptor() {
+    for (control, page) in [(5, 5), (2, 6), (5, 900)] {
+        let setup = Setup::new("/bin/sh");
+        let seat = json!({
+            "group": "hosted", "slot": 0, "generation": 0, "count": 1, "epoch": 1, "row": 0, "serial": 1,
+            "alone": true, "attached": true, "drain_ms": 1, "stuck_ms": 1, "control": control, "page": page,
+            "rows": 1, "layout": 1, "listener": null, "clients": null, "log": null, "log_level": "INFO",
+            "log_format": "text", "directory": null,
+        });
+        let script = "export WORKHIVE_PID=$$ WORKHIVE_SEAT=\"$1\" && shift && exec 5</dev/null 6</dev/null && exec \"$@\"";
+        let kinds = format!("{} attaches", setup.path("record").display());
+        let setup = setup
+            .words(["-c", script, "sh"])
+            .words([seat.to_string()])
+            .words([program!("hosted"), &kinds]);
+        let ended = setup.verb::<&str>("start", &[]);
+        assert_eq!(ended.code, Some(8), "{ended:?}");
+        let reason = if page == 900 {
+            "Bad file descriptor"
+        } else {
+            "is none that this process was given"
+        };
+        assert!(ended.stdout.contains(reason), "{ended:?}");
     }
 }
