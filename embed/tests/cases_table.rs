@@ -45,7 +45,7 @@ fn table(cases: &[Case]) -> String {
     let mut table = String::from(
         "# What is tested in every language\n\n\
          Made from [`cases.toml`](cases.toml) by `WORKHIVE_WRITE=1 cargo test -p workhive-embed --test cases_table`.\n\n\
-         | what is so | C | Python | PHP | Node |\n|---|---|---|---|---|\n",
+         | what is so | C | Python | PHP | Node | also under valgrind |\n|---|---|---|---|---|---|\n",
     );
     let mut reasons = Vec::new();
     for case in cases {
@@ -54,7 +54,13 @@ fn table(cases: &[Case]) -> String {
             Some(reason) => format!("no ({})", number_of(&mut reasons, reason)),
         });
         // Writing to a String does not fail.
-        let _ = writeln!(table, "| {} | {} |", case.sentence, words.join(" | "));
+        let valgrind = if case.valgrind { "C, Python" } else { "" };
+        let _ = writeln!(
+            table,
+            "| {} | {} | {valgrind} |",
+            case.sentence,
+            words.join(" | ")
+        );
     }
     table.push('\n');
     for (number, reason) in reasons.iter().enumerate() {

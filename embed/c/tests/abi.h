@@ -53,6 +53,9 @@ void of_outcome(void *user, const wh_outcome *outcome);
 void of_presence(void *user, int32_t presence);
 void of_count(void *user, uint64_t count, int32_t partial);
 void of_names(void *user, const wh_bytes *names, size_t count, int64_t next, int32_t partial);
+void of_members(void *user, const wh_member *members, size_t count, int32_t more, int32_t partial);
+void of_session(void *user, const uint8_t *data, size_t len, int32_t partial);
+void of_totals(void *user, const wh_totals *totals, int32_t partial);
 void of_topic(void *user, const uint8_t *data, size_t len, int32_t is_text);
 void of_work(void *user);
 

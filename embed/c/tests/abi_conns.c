@@ -41,6 +41,7 @@ void every_call_of(wh_conn conn, wh_result expected)
     IS(expected, wh_conn_claim_uid(conn, TEXT("ann")));
     IS(expected, wh_conn_unbind_uid(conn, TEXT("ann")));
     IS(expected, wh_conn_uid(conn, &bytes));
+    IS(expected, wh_conn_uids(conn, &list, &count));
     IS(expected, wh_conn_join_room(conn, TEXT("attic"), of_done, KEPT(wh_conn_join_room), destroy));
     IS(expected, wh_conn_leave_room(conn, TEXT("attic")));
     IS(expected, wh_conn_rooms(conn, &list, &count));
@@ -63,6 +64,9 @@ void every_call_about_names(wh_result expected)
     IS(expected, wh_send_to_room(name, len, WH_TEXT, TEXT("hi"), NULL, 0, of_outcome, KEPT(to_room), destroy));        \
     IS(expected, wh_close_uid(name, len, 4000, CHARS("why")));                                                         \
     IS(expected, wh_close_room(name, len, 4000, CHARS("why")));                                                        \
+    IS(expected, wh_dismiss_room(name, len));                                                                          \
+    IS(expected, wh_members_of_uid(name, len, NULL, 0, of_members, KEPT(members_of_uid), destroy));                    \
+    IS(expected, wh_members_of_room(name, len, NULL, 0, of_members, KEPT(members_of_room), destroy));                  \
     IS(expected, wh_join_uid(name, len, TEXT("attic")));                                                               \
     IS(expected, wh_leave_uid(name, len, TEXT("attic")));                                                              \
     IS(expected, wh_is_uid_online(name, len, of_presence, KEPT(online), destroy));                                     \
@@ -81,6 +85,8 @@ void every_call_about_names(wh_result expected)
     IS(expected, wh_send_to_rooms(names, 1, WH_TEXT, TEXT("hi"), NULL, 0, of_outcome, KEPT(to_rooms), destroy));
     IS(expected, wh_send_to_all(WH_TEXT, TEXT("hi"), NULL, 0, of_outcome, KEPT(to_all), destroy));
     IS(expected, wh_online_count(of_count, KEPT(count), destroy));
+    IS(expected, wh_members_of_all(NULL, 0, of_members, KEPT(members_of_all), destroy));
+    IS(expected, wh_totals_of_hive(of_totals, KEPT(totals), destroy));
     IS(expected, wh_uids(-1, of_names, KEPT(uids), destroy));
     IS(expected, wh_rooms(-1, of_names, KEPT(rooms), destroy));
     REFUSED(wh_send_to_uids(no_names, 1, WH_TEXT, TEXT("hi"), NULL, 0, NULL, KEPT(to_uids), destroy));
@@ -92,6 +98,17 @@ void every_call_about_names(wh_result expected)
     REFUSED(wh_send_to_connection(CHARS("no id"), WH_TEXT, TEXT("hi"), of_outcome, KEPT(to_connection), destroy));
     REFUSED(wh_send_to_connection(NULL, 3, WH_TEXT, TEXT("hi"), of_outcome, KEPT(to_connection), destroy));
     REFUSED(wh_close_connection(CHARS("no id"), 4000, CHARS("why")));
+    REFUSED(wh_join_connection(CHARS("no id"), TEXT("attic")));
+    REFUSED(wh_join_connection(NULL, 3, TEXT("attic")));
+    REFUSED(wh_leave_connection(CHARS("no id"), TEXT("attic")));
+    REFUSED(wh_session_of(CHARS("no id"), of_session, KEPT(session_of), destroy));
+    REFUSED(wh_session_of(NULL, 3, of_session, KEPT(session_of), destroy));
+    REFUSED(wh_session_of("no id", SIZE_MAX, of_session, KEPT(session_of), destroy));
+    REFUSED(wh_members_of_all(CHARS("no id"), of_members, KEPT(members_of_all), destroy));
+    REFUSED(wh_members_of_all(NULL, 0, NULL, KEPT(members_of_all), destroy));
+    REFUSED(wh_members_of_uid(TEXT("ann"), CHARS("no id"), of_members, KEPT(members_of_uid), destroy));
+    REFUSED(wh_members_of_room(TEXT("attic"), NULL, 3, of_members, KEPT(members_of_room), destroy));
+    REFUSED(wh_totals_of_hive(NULL, KEPT(totals), destroy));
     REFUSED(wh_close_uid(TEXT("ann"), 1006, CHARS("why")));
     REFUSED(wh_is_uid_online(TEXT("ann"), NULL, KEPT(online), destroy));
     REFUSED(wh_room_size(TEXT("attic"), NULL, KEPT(size), destroy));

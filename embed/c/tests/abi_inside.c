@@ -217,6 +217,7 @@ static int32_t runs_loops(wh_conn conn)
     (void)conn;
     const char *const argv[] = {"abi"};
     IS(WH_ERR_STATE, wh_run_once(hive, 0, &number));
+    IS(WH_ERR_STATE, wh_loop(hive, &number));
     IS(WH_ERR_STATE, wh_finish(hive, &number));
     IS(WH_ERR_STATE, wh_hive_free(hive));
     IS(WH_ERR_STATE, wh_hive_start(hive, 1, argv, &number, &code));
@@ -289,6 +290,7 @@ static int32_t misuses(wh_conn conn)
     IS(WH_ERR_NOT_BOUND, wh_conn_leave_room(conn, TEXT("nowhere")));
     IS(WH_ERR_NULL, wh_conn_uid(conn, NULL));
     IS(WH_ERR_NULL, wh_conn_rooms(conn, NULL, &count));
+    IS(WH_ERR_NULL, wh_conn_uids(conn, &list, NULL));
     IS(WH_ERR_NULL, wh_conn_rooms(conn, &list, NULL));
     IS(WH_ERR_NULL, wh_conn_set_session(conn, NULL, 9));
     IS(WH_ERR_NULL, wh_conn_session(conn, NULL));
@@ -314,6 +316,12 @@ static int32_t misuses(wh_conn conn)
     OK(bytes.len > 0);
     IS(WH_OK, wh_send_to_connection((const char *)bytes.data, bytes.len, WH_TEXT, TEXT("by id"), of_outcome,
                                     tally("to_connection"), destroy));
+    char id[64];
+    IS(WH_OK, wh_conn_id(conn, &bytes));
+    int len = snprintf(id, sizeof id, "%.*s", (int)bytes.len, (const char *)bytes.data);
+    IS(WH_OK, wh_session_of(id, (size_t)len, of_session, tally("session_of"), destroy));
+    IS(WH_OK, wh_join_connection(id, (size_t)len, TEXT("cellar")));
+    IS(WH_OK, wh_leave_connection(id, (size_t)len, TEXT("cellar")));
     /* One value after another; the last one goes with the connection. */
     IS(WH_OK, wh_conn_set_data(conn, tally("data"), destroy));
     IS(WH_OK, wh_conn_set_data(conn, tally("other data"), destroy));

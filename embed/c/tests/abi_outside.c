@@ -172,6 +172,7 @@ static void hives(void)
     /* Nothing runs yet. */
     IS(WH_ERR_STATE, wh_poll_fd(one, &number));
     IS(WH_ERR_STATE, wh_run_once(one, 0, &number));
+    IS(WH_ERR_STATE, wh_loop(one, &number));
     IS(WH_ERR_STATE, wh_finish(one, &number));
     IS(WH_ERR_STATE, wh_ready(one, NULL, 0));
     IS(WH_ERR_STATE, wh_signal(one, 15));
@@ -199,6 +200,7 @@ static void hives(void)
     IS(WH_ERR_HANDLE, wh_worker_attach(one, &number, &number));
     IS(WH_ERR_HANDLE, wh_poll_fd(one, &number));
     IS(WH_ERR_HANDLE, wh_run_once(one, 0, &number));
+    IS(WH_ERR_HANDLE, wh_loop(one, &number));
     IS(WH_ERR_HANDLE, wh_finish(one, &number));
     IS(WH_ERR_HANDLE, wh_ready(one, NULL, 0));
     IS(WH_ERR_HANDLE, wh_signal(one, 15));

@@ -12,6 +12,9 @@ pub(crate) struct Case {
     pub(crate) id: String,
     /// What is so in every language.
     pub(crate) sentence: String,
+    /// Whether it is one of those that are always run under valgrind too, in C and in Python.
+    #[serde(default)]
+    pub(crate) valgrind: bool,
     #[serde(flatten)]
     words: BTreeMap<String, String>,
 }

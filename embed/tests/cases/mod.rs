@@ -1,14 +1,18 @@
 //! What is tested in every language, against the case server that each of them writes (`embed/cases/README.md`).
 
+pub(crate) mod built;
 pub(crate) mod conn;
 pub(crate) mod echo;
 pub(crate) mod http;
 pub(crate) mod inner;
+pub(crate) mod installed;
 pub(crate) mod language;
 pub(crate) mod list;
+pub(crate) mod packages;
 pub(crate) mod process;
 pub(crate) mod push;
 pub(crate) mod supervise;
+pub(crate) mod under;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,11 +24,12 @@ use workhive_tests::ws::{RawWs, WsClient};
 use workhive_tests::{Hive, Port, Setup, tools};
 
 use language::Language;
+use under::Under;
 
 /// A test for every case, in a language.
 macro_rules! case_tests {
     ($language:expr) => {
-        $crate::cases::case_tests! { $language =>
+        $crate::cases::case_tests! { $language, false =>
             echo::echo_text, echo::echo_frame, echo::echo_tcp, echo::echo_http, echo::echo_websocket,
             echo::echo_netstring, echo::own_protocol_refuses, echo::binary, echo::sixteen_mib,
             echo::utf8_whole, echo::utf8_refused_in, echo::utf8_refused_out,
@@ -41,34 +46,57 @@ macro_rules! case_tests {
             process::own_signals, process::own_child, process::async_handler, process::async_fails,
             process::async_beside,
         }
+
+        #[test]
+        fn the_package_passes_its_own_tests() {
+            $crate::cases::packages::own_tests($language);
+        }
     };
-    ($language:expr => $($module:ident::$id:ident),+ $(,)?) => {
+    // Those that the list marks, with their workers under valgrind.
+    ($language:expr, under valgrind) => {
+        $crate::cases::case_tests! { $language, true =>
+            echo::echo_text, echo::echo_http, echo::echo_websocket, conn::timers, conn::close_codes,
+            conn::callback_fails, push::push,
+        }
+    };
+    ($language:expr, $valgrind:expr => $($module:ident::$id:ident),+ $(,)?) => {
         $(
             #[test]
             fn $id() {
-                cases::run($language, stringify!($id), cases::$module::$id);
+                let test = $crate::cases::$module::$id;
+                $crate::cases::run($language, $valgrind, stringify!($id), test);
             }
         )+
 
         #[test]
-        fn every_case_of_the_list_is_a_test_here() {
-            let listed = cases::list::read();
-            let ids: Vec<&str> = listed.iter().map(|case| case.id.as_str()).collect();
-            assert_eq!(ids, [$(stringify!($id)),+]);
+        fn the_tests_are_those_of_the_list() {
+            $crate::cases::assert_listed(&[$(stringify!($id)),+], $valgrind);
         }
     };
 }
 pub(crate) use case_tests;
 
-/// Runs a case in a language, unless the list says why not, or the machine lacks the language.
-pub(crate) fn run(language: &str, id: &str, test: fn(&'static Language)) {
+/// These are all cases of the list; or all that it wants to see under valgrind.
+#[track_caller]
+pub(crate) fn assert_listed(ids: &[&str], valgrind: bool) {
+    let mut cases = list::read();
+    cases.retain(|case| case.valgrind || !valgrind);
+    let listed: Vec<&str> = cases.iter().map(|case| case.id.as_str()).collect();
+    assert_eq!(listed, ids);
+}
+
+/// Runs a case in a language, unless the list says why not, or the machine lacks the language. With
+/// `WORKHIVE_CASES_UNDER=valgrind`, all run under valgrind.
+pub(crate) fn run(language: &str, valgrind: bool, id: &str, test: fn(&'static Language)) {
     let cases = list::read();
     let case = cases.iter().find(|case| case.id == id);
     let case = case.unwrap_or_else(|| panic!("{id} is not in cases.toml"));
-    let known = Language::named(language);
+    let valgrind =
+        valgrind || std::env::var("WORKHIVE_CASES_UNDER").is_ok_and(|under| under == "valgrind");
+    let known = Language::named(language, valgrind);
     if let Some(reason) = case.reason_against(language) {
         tools::skip(&format!("not in {language}: {} ({reason})", case.sentence));
-    } else if known.command().is_some() {
+    } else if known.command().is_some() && (!valgrind || tools::find("valgrind").is_some()) {
         test(known);
     }
 }
@@ -76,12 +104,15 @@ pub(crate) fn run(language: &str, id: &str, test: fn(&'static Language)) {
 /// A case server that is to be started: with the groups whose names are given.
 pub(crate) struct Plan {
     setup: Setup,
+    under: Option<Under>,
     ports: BTreeMap<&'static str, Port>,
 }
 
 /// A case server that runs.
 pub(crate) struct Server {
+    // It ends first.
     hive: Hive,
+    _under: Option<Under>,
     ports: BTreeMap<&'static str, Port>,
 }
 
@@ -91,15 +122,26 @@ impl Plan {
         let command = language.command().expect("a language that is there");
         let (program, words) = command.split_first().expect("a program");
         let mut setup = Setup::new(program).words(words.iter().cloned());
-        for (name, value) in language.environment() {
-            setup = setup.env(name, value);
-        }
+        let library = built::library();
+        setup = setup.env(
+            "WORKHIVE_LIBRARY",
+            library.to_str().expect("a readable path"),
+        );
         let ports: BTreeMap<_, _> = names.iter().map(|name| (*name, Port::reserve())).collect();
         for (name, port) in &ports {
             let variable = format!("WORKHIVE_CASE_{}", name.to_uppercase());
             setup = setup.env(variable, port.to_string());
         }
-        Self { setup, ports }
+        let mut under = None;
+        if language.valgrind {
+            let (changed, logs) = under::valgrind(setup, true).expect("it was there before");
+            (setup, under) = (changed, Some(logs));
+        }
+        Self {
+            setup,
+            under,
+            ports,
+        }
     }
 
     /// So many processes in every group.
@@ -122,8 +164,13 @@ impl Plan {
     /// Starts it, and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
+        let hive = match &self.under {
+            None => self.setup.start(),
+            Some(_) => under::start(self.setup),
+        };
         Server {
-            hive: self.setup.start(),
+            hive,
+            _under: self.under,
             ports: self.ports,
         }
     }

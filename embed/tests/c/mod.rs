@@ -1,0 +1,4 @@
+//! What C has beyond the cases.
+
+mod abi;
+mod examples;
