@@ -162,7 +162,8 @@
 // How long a process may take to become ready, in ms; 60,000 unless set.
 #define WH_BOOT_TIMEOUT 7
 
-// After how long in one turn of its loop a process counts as stuck and is replaced, in ms; 60,000 unless set.
+// After how long in one turn of its loop a process counts as stuck and is replaced, in ms; 60,000 unless set. Where a host's
+// loop runs it, the time until the next turn counts too, if there is something to do.
 #define WH_STUCK_AFTER 8
 
 // After how many messages a process is replaced, as by a reload; never unless set.
@@ -857,7 +858,8 @@ wh_result wh_sink_write(void *sink, const uint8_t *data, size_t len);
 // WH_ROLE_WORKER: this process is a worker, forked or executed anew; run it by wh_run_once, or all at once by wh_loop. Or
 // WH_ROLE_MASTER, with WH_HIVE_NESTED only: run it by wh_run_once. Without that, the master stays inside this call until
 // the hive is over.
-// Errors: WH_ERR_RUNNING if this hive was started before, WH_ERR_STATE inside a callback, WH_ERR_NULL.
+// Errors: WH_ERR_RUNNING if this hive was started before, or another one runs in this process; WH_ERR_STATE inside a callback;
+// WH_ERR_NULL.
 // Thread: the loop's. A process with more than one thread cannot be forked: that is printed, and names `--spawn exec`.
 wh_result wh_hive_start(wh_hive hive,
                         int32_t argc,

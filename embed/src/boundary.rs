@@ -104,6 +104,11 @@ pub(crate) fn unsettle() {
     SETTLED.store(NOWHERE, Ordering::Release);
 }
 
+/// True while a loop runs in this process.
+pub(crate) fn is_settled() -> bool {
+    SETTLED.load(Ordering::Acquire) != NOWHERE
+}
+
 /// True in a process that the host has forked off a worker, or off a nested master: the sockets and the loop are those of
 /// the process that it is a copy of.
 pub(crate) fn is_copy() -> bool {

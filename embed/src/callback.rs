@@ -203,8 +203,8 @@ pub(crate) fn is_inside() -> bool {
     DEPTH.get() > 0
 }
 
-/// A callback has failed. Of a long text, such as a traceback, each line goes to the log by itself; the last one says
-/// what happened.
+/// A callback has failed. Of a long text, such as a traceback, each line goes to the log by itself, but the last one, which
+/// says what happened: it is in the sentence that follows.
 pub(crate) fn failed(code: wh_result, why: Option<String>) -> Error {
     let Some(why) = why else {
         return Error::msg(format!("the callback returned {code}"));
@@ -212,8 +212,8 @@ pub(crate) fn failed(code: wh_result, why: Option<String>) -> Error {
     let text = why.trim_end();
     match text.rsplit_once('\n') {
         None => Error::msg(text),
-        Some((_, last)) => {
-            for line in text.lines() {
+        Some((before, last)) => {
+            for line in before.lines() {
                 log::warn!("{line}");
             }
             Error::msg(last.trim_end())

@@ -21,7 +21,8 @@ pub const WH_BACKLOG: u32 = 5;
 pub const WH_DRAIN: u32 = 6;
 /// How long a process may take to become ready, in ms; 60,000 unless set.
 pub const WH_BOOT_TIMEOUT: u32 = 7;
-/// After how long in one turn of its loop a process counts as stuck and is replaced, in ms; 60,000 unless set.
+/// After how long in one turn of its loop a process counts as stuck and is replaced, in ms; 60,000 unless set. Where a host's
+/// loop runs it, the time until the next turn counts too, if there is something to do.
 pub const WH_STUCK_AFTER: u32 = 8;
 /// After how many messages a process is replaced, as by a reload; never unless set.
 pub const WH_MAX_REQUESTS: u32 = 9;

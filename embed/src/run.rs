@@ -174,6 +174,12 @@ unsafe fn arguments(count: i32, list: *const *const c_char) -> Outcome<Vec<OsStr
 }
 
 fn begin_start<R>(hive: wh_hive, what: impl FnOnce(&mut Hive) -> R) -> Outcome<R> {
+    if boundary::is_settled() {
+        return Err(Failure::known(
+            WH_ERR_RUNNING,
+            "another hive runs in this process: one process has one",
+        ));
+    }
     sys::fill_standard();
     hive::with(hive, |hive| {
         if !matches!(hive.stage, Stage::Defined) {
@@ -314,7 +320,8 @@ fn finish(hive: wh_hive) -> Outcome<i32> {
 /// WH_ROLE_WORKER: this process is a worker, forked or executed anew; run it by wh_run_once, or all at once by wh_loop. Or
 /// WH_ROLE_MASTER, with WH_HIVE_NESTED only: run it by wh_run_once. Without that, the master stays inside this call until
 /// the hive is over.
-/// Errors: WH_ERR_RUNNING if this hive was started before, WH_ERR_STATE inside a callback, WH_ERR_NULL.
+/// Errors: WH_ERR_RUNNING if this hive was started before, or another one runs in this process; WH_ERR_STATE inside a callback;
+/// WH_ERR_NULL.
 /// Thread: the loop's. A process with more than one thread cannot be forked: that is printed, and names `--spawn exec`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wh_hive_start(
