@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -17,6 +18,7 @@ use crate::hosted::Home;
 use crate::line::Format;
 use crate::options::{for_groups, standard};
 use crate::own::{self, Chosen, Own};
+use crate::run::say;
 use crate::settings::GroupSettings;
 use crate::{Exit, exec, seated};
 
@@ -484,13 +486,12 @@ impl UsageError {
     /// let error = workhive::Cli::new("push").parse_from(["push", "jump"]).unwrap_err();
     /// assert_eq!(error.report().code(), 2);
     /// ```
-    #[allow(clippy::print_stdout, clippy::print_stderr)] // Talking to the user of the command line is its task.
     pub fn report(&self) -> Exit {
         if self.help {
-            println!("{self}");
-            Exit::SUCCESS
+            say(&self.text)
         } else {
-            eprintln!("{self}");
+            // Without a standard error there is only the exit code.
+            let _ = writeln!(io::stderr(), "{self}");
             let reason = self.text.lines().take_while(|line| !line.is_empty());
             let reason = reason.collect::<Vec<_>>().join(" ");
             exec::refuse(reason.trim_start_matches("error: "));

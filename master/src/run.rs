@@ -330,7 +330,7 @@ impl Args {
         };
         // The hive bounds what it does; should it die, the connection ends.
         match ask::<Reply>(identity, pid, request, None) {
-            Ok(reply) if reply.ok => say(&reply.message),
+            Ok(reply) if reply.ok => mention(&reply.message),
             Ok(reply) => complain(&self.name, &reply.message),
             Err(error) => complain(&self.name, &format!("no answer: {error}")),
         }
@@ -442,10 +442,22 @@ fn show(text: &str, json: bool) -> bool {
         .is_ok()
 }
 
-pub(crate) fn say(text: &str) -> Exit {
-    // A reader that has seen enough (head) is no failure.
+/// Says what has been done, to whoever listens.
+pub(crate) fn mention(text: &str) -> Exit {
+    // It is done all the same.
     let _ = writeln!(io::stdout(), "{text}");
     Exit::SUCCESS
+}
+
+/// Prints what was asked for.
+pub(crate) fn say(text: &str) -> Exit {
+    let mut out = io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Exit::SUCCESS,
+        // A reader that has seen enough (head) is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::SUCCESS,
+        Err(error) => complain("error", &format!("cannot print the answer: {error}")),
+    }
 }
 
 pub(crate) fn complain(name: &str, reason: &dyn std::fmt::Display) -> Exit {

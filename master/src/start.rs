@@ -21,7 +21,7 @@ use crate::master::{Master, Outcome, Setup};
 use crate::notify::Notifier;
 use crate::pidfile::{PidFile, Taken};
 use crate::router::Routing;
-use crate::run::{complain, say};
+use crate::run::{complain, mention};
 use crate::slot::Running;
 use crate::{Exit, Group, child, exec, logger, manners, resources, router, sys, title};
 
@@ -57,7 +57,7 @@ impl Args {
             match side {
                 Ok(Side::Starter(waiter)) => {
                     let exit = match waiter.wait(log_file.as_deref().unwrap_or(Path::new("-"))) {
-                        Ok(text) => say(&text),
+                        Ok(text) => mention(&text),
                         Err(reason) => complain(&self.name, &reason),
                     };
                     return Started::Over(exit);

@@ -6,6 +6,7 @@ mod run;
 
 use std::ffi::OsString;
 
+use crate::run::say;
 use crate::{Cli, Exit, UsageError};
 
 const HELP: &str = "\
@@ -37,12 +38,10 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> Exit {
         Some("run") => run::run(rest),
         Some("echo") => echo::run(rest),
         Some("--version" | "-V") => {
-            println!("workhive {}", env!("CARGO_PKG_VERSION"));
-            return Exit::SUCCESS;
+            return say(concat!("workhive ", env!("CARGO_PKG_VERSION")));
         }
         Some("--help" | "-h" | "help") => {
-            print!("{HELP}");
-            return Exit::SUCCESS;
+            return say(HELP.trim_end());
         }
         Some("") => {
             eprint!("{HELP}");
