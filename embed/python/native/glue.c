@@ -1,10 +1,36 @@
 /* The callbacks that the library calls; see glue.h. They only take apart what they are given: no rule lives here. */
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KEY(user) ((intptr_t)(user))
 #define CHARS(data, len) ((len) ? (char *)(data) : (char *)"")
+
+/* Python ends before the process does. What other threads call of it, and what the library lets go of at the very end, must
+ * not meet it then: CPython ends a thread that wants the GIL too late, in the middle of somebody else's functions. */
+static atomic_int inside, python_has_ended;
+
+static int enter(void) {
+    atomic_fetch_add(&inside, 1);
+    if (!atomic_load(&python_has_ended)) return 1;
+    atomic_fetch_sub(&inside, 1);
+    return 0;
+}
+
+static void leave(void) { atomic_fetch_sub(&inside, 1); }
+
+/* From now on nobody comes in. Waits for those who are inside, up to so long, and says how many are left. */
+static int32_t end_of_python(int32_t milliseconds) {
+    const struct timespec moment = {0, 1000000};
+    atomic_store(&python_has_ended, 1);
+    while (atomic_load(&inside) && milliseconds-- > 0) nanosleep(&moment, NULL);
+    return atomic_load(&inside);
+}
+
+/* A forked process has one thread, whatever the others were at. */
+static void forget_threads(void) { atomic_store(&inside, 0); }
 
 static int32_t on_call(void *user) { return py_call(KEY(user)); }
 
@@ -85,10 +111,16 @@ static int32_t on_encode(void *user, const uint8_t *data, size_t len, void *sink
 static int64_t on_fork(void *user) { return py_fork(KEY(user)); }
 
 static void on_log(void *user, uint32_t level, const char *text, size_t len) {
+    if (!enter()) return;
     py_log(KEY(user), level, CHARS(text, len), len);
+    leave();
 }
 
-static void on_work(void *user) { py_work(KEY(user)); }
+static void on_work(void *user) {
+    if (!enter()) return;
+    py_work(KEY(user));
+    leave();
+}
 
 static void on_done(void *user, wh_result result) { py_done(KEY(user), result); }
 
@@ -121,11 +153,8 @@ static void on_topic(void *user, const uint8_t *data, size_t len, int32_t is_tex
     py_topic(KEY(user), CHARS(data, len), len, is_text);
 }
 
-/* The library lets go of what it still has when its thread ends, and Python is no more then. */
-static int python_has_ended;
-
-static void end_of_python(void) { python_has_ended = 1; }
-
 static void on_destroy(void *user) {
-    if (!python_has_ended) py_destroy(KEY(user));
+    if (!enter()) return;
+    py_destroy(KEY(user));
+    leave();
 }

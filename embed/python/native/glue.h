@@ -54,4 +54,5 @@ static void on_session(void *user, const uint8_t *data, size_t len, int32_t part
 static void on_totals(void *user, const wh_totals *totals, int32_t partial);
 static void on_topic(void *user, const uint8_t *data, size_t len, int32_t is_text);
 static void on_destroy(void *user);
-static void end_of_python(void);
+static int32_t end_of_python(int32_t milliseconds);
+static void forget_threads(void);

@@ -133,7 +133,8 @@ def test_a_coroutine_that_cannot_start_a_process_says_why(program):
         run(worker)
     """).run("start")
     assert done.returncode == 1
-    assert "RuntimeError: no database yet" in done.stderr
+    assert "attempts: RuntimeError: no database yet" in done.stderr
+    assert "Traceback" in done.stderr
 
 
 def test_a_client_that_has_said_all_still_gets_its_answer(program):

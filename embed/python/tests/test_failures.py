@@ -145,7 +145,7 @@ def test_what_makes_no_sense_is_refused_where_it_is_written():
         Worker("text://127.0.0.1:1", max_message=10**30)
     with pytest.raises(TypeError, match="drain is a number of seconds, not '1'"):
         Worker("text://127.0.0.1:1", drain="1")
-    with pytest.raises(InvalidValue, match="^count is 1 to"):
+    with pytest.raises(InvalidValue, match=r"^count is 1 to"):
         Worker("text://127.0.0.1:1", count=-1)
     for call in (
         lambda: workhive.Timer.after(1, 5),

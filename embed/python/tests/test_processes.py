@@ -127,6 +127,33 @@ def test_children_of_the_program_are_its_own(program):
     assert server.lines().ask(b"x") == b"out 7"
 
 
+@pytest.mark.parametrize("seconds", [0.5, 60])
+def test_blocking_work_that_is_in_hand_at_the_end_does_no_harm(program, seconds):
+    server = program(f"""
+        class Slow:
+            def __del__(self):
+                time.sleep(0.3)  # while the interpreter ends
+
+        worker = Worker(f"text://{{PORT}}")
+
+        @worker.on_message
+        def on_message(connection, line):
+            worker.slow = Slow()
+            atexit.register(lambda: sys.stdout.write("atexit\\n"))
+            for _ in range(4):
+                blocking(time.sleep, {seconds})
+            connection.send("begun")
+
+        run(worker)
+    """).start_here()
+    client = server.lines()
+    assert client.ask(b"x") == b"begun"
+    client.close()
+    server.foreground.send_signal(signal.SIGTERM)
+    assert server.foreground.wait(30) == 0, server.log
+    assert "exited with code 0" in server.log and "atexit\n" in server.log and "FATAL" not in server.log, server.log
+
+
 def test_a_copy_that_a_handler_forks_harms_nobody(program):
     server = program("""
         import multiprocessing

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import logging
+import os
+import sys
 import traceback
 from typing import Any, Callable, Dict, Optional
 
@@ -19,8 +22,23 @@ on_quit: Optional[Callable[[BaseException], None]] = None
 
 _numbers = itertools.count(1)
 
-# Handlers of atexit run last in, first out: those of the program have run by then.
-atexit.register(lib.end_of_python)
+#: With which the process ends, if it cannot wait for the end of Python.
+exit_code = 0
+
+
+def _end() -> None:
+    """The last thing in Python: what the program has registered with atexit since has run by now."""
+    if lib.end_of_python(1000):
+        # Work that takes longer is cut off; Python must not end around it.
+        logging.shutdown()
+        for stream in sys.stdout, sys.stderr:
+            if stream is not None:
+                stream.flush()
+        os._exit(exit_code)
+
+
+atexit.register(_end)
+os.register_at_fork(after_in_child=lib.forget_threads)
 
 DESTROY: Any = ffi.addressof(lib, "on_destroy")
 #: The level of errors in the log.

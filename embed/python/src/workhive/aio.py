@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import sys
 from collections import deque
+from types import CoroutineType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -23,6 +24,7 @@ from typing import (
     NamedTuple,
     Optional,
     Set,
+    Tuple,
     TypeVar,
 )
 
@@ -107,6 +109,13 @@ async def _alone(awaitable: Awaitable[Any], where: str) -> None:
         _live.report(error, where)
 
 
+_wh_conn_hold = lib.wh_conn_hold
+_wh_conn_release = lib.wh_conn_release
+
+#: What `Connection._turns` is while a coroutine is at work and nothing waits for it.
+_NONE_WAIT: Tuple[()] = ()
+
+
 # -- one connection, one thing after another ------------------------------------------------------------------------
 
 
@@ -123,9 +132,9 @@ class Event(NamedTuple):
 
 def after(connection: Connection, result: Any, answers: bool) -> None:
     """What a handler of a connection has returned: a coroutine is run, and an answer given."""
-    if inspect.isawaitable(result):
-        connection._turns = deque()
-        lib.wh_conn_hold(connection._handle)
+    if type(result) is CoroutineType or inspect.isawaitable(result):
+        connection._turns = _NONE_WAIT
+        _wh_conn_hold(connection._handle)
         begin(_work(connection, result, answers))
     elif answers:
         connection.answer(result)
@@ -133,6 +142,8 @@ def after(connection: Connection, result: Any, answers: bool) -> None:
 
 def wait(connection: Connection, event: Event) -> None:
     """Puts an event behind the coroutine that is at work, and lets no more messages come."""
+    if connection._turns is _NONE_WAIT:
+        connection._turns = deque()
     turns: Deque[Event] = connection._turns
     if event.incoming and not any(other.incoming for other in turns):
         lib.wh_conn_pause(connection._handle)
@@ -140,51 +151,40 @@ def wait(connection: Connection, event: Event) -> None:
 
 
 async def _work(connection: Connection, awaitable: Awaitable[Any], answers: bool) -> None:
-    turns: Deque[Event] = connection._turns
     failed = held_back = False
     try:
-        result = await _tried(connection, awaitable, answers)
-        failed = result is _FAILED
-        while turns:
-            event = turns.popleft()
+        try:
+            result = await awaitable
+            if answers and result is not None:
+                connection.answer(result)
+        except BaseException as error:
+            _fail(connection, error)
+            failed = True
+        while connection._turns:
+            event = connection._turns.popleft()
             held_back = held_back or event.incoming
             if failed and event.incoming:
                 continue
-            failed = await _tried(connection, _called(event), event.answers) is _FAILED or failed
+            try:
+                result = event.handler(*event.arguments)
+                if inspect.isawaitable(result):
+                    result = await result
+                if event.answers and result is not None:
+                    connection.answer(result)
+            except BaseException as error:
+                _fail(connection, error)
+                failed = True
     finally:
         connection._turns = None
-        handle = connection._handle
-        lib.wh_conn_release(handle)
+        _wh_conn_release(connection._handle)
         if held_back and not connection._paused:
-            lib.wh_conn_resume(handle)
-
-
-async def _called(event: Event) -> Any:
-    """The result of a handler, whether it is a coroutine or not."""
-    result = event.handler(*event.arguments)
-    return await result if inspect.isawaitable(result) else result
-
-
-_FAILED = object()
-
-
-async def _tried(connection: Connection, awaitable: Awaitable[Any], answers: bool) -> object:
-    try:
-        result = await awaitable
-        if answers and result is not None:
-            connection.answer(result)
-    except asyncio.CancelledError as error:
-        if loop is None:
-            raise  # the process ends
-        _fail(connection, error)
-        return _FAILED
-    except BaseException as error:
-        _fail(connection, error)
-        return _FAILED
-    return None
+            lib.wh_conn_resume(connection._handle)
 
 
 def _fail(connection: Connection, error: BaseException) -> None:
+    """What has left a handler ends the connection."""
+    if isinstance(error, asyncio.CancelledError) and loop is None:
+        raise error  # the process ends
     if _live.quits(error) or (isinstance(error, ConnectionGone) and error.connection is connection):
         return
     text = _live.story(error).encode("utf-8", "backslashreplace")

@@ -275,7 +275,8 @@ class Hive:
         self._give_back()
         if error is not None:
             raise error
-        return int(code[0]) if self._quit_with is None else self._quit_with
+        _live.exit_code = int(code[0]) if self._quit_with is None else self._quit_with
+        return _live.exit_code
 
     async def _stopped(self, stopper: Callable[[], Any]) -> None:
         try:
@@ -439,7 +440,9 @@ async def become_ready(starting: Awaitable[Any]) -> None:
         if isinstance(error, SystemExit):
             error = left_early(error)
         text = _live.story(error).encode("utf-8", "backslashreplace")
-        lib.wh_ready(handle, text, len(text))
+        lib.wh_log(_live.ERROR, text, len(text))
+        reason = text.rpartition(b"\n")[2]
+        lib.wh_ready(handle, reason, len(reason))
     else:
         lib.wh_ready(handle, ffi.NULL, 0)
 
