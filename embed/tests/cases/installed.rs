@@ -45,7 +45,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     }
     let mut install = vec![venv.join("bin/pip"), "--quiet".into(), "install".into()];
     install.extend(wheels().map(|entry| entry.expect("an entry").path()));
-    install.extend(["pytest", "websockets", "mypy"].map(PathBuf::from));
+    install.extend(["pytest==9.2.0", "websockets==17.4", "mypy==2.4.1"].map(PathBuf::from));
     done(run(&install, &package, &[]))?;
     make_current(&target);
     Some(venv)
