@@ -145,6 +145,11 @@ def test_what_makes_no_sense_is_refused_where_it_is_written():
         Worker("text://127.0.0.1:1", max_message=10**30)
     with pytest.raises(TypeError, match="drain is a number of seconds, not '1'"):
         Worker("text://127.0.0.1:1", drain="1")
+    for make in workhive.Hive, workhive.run:
+        with pytest.raises(TypeError, match="a hive is made of workers, not of 5"):
+            make(5)
+    with pytest.raises(TypeError, match="the address of a worker is a str, not None"):
+        Worker(None)
     with pytest.raises(InvalidValue, match=r"^count is 1 to"):
         Worker("text://127.0.0.1:1", count=-1)
     for call in (

@@ -130,6 +130,8 @@ class Hive:
 
     def add(self, worker: Worker) -> None:
         """Adds a worker, before the start."""
+        if not isinstance(worker, Worker):
+            raise TypeError(f"a hive is made of workers, not of {worker!r}")
         handle = worker._give()
         worker._given_over(lib.wh_hive_add(self._handle, handle))
 

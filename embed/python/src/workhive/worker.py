@@ -159,6 +159,8 @@ class Worker:
         on_uid_offline: Optional[Callable[[Worker, str], Any]] = None,
     ) -> None:
         given = {key: value for key, value in locals().items() if value is not None and key not in ("self", "address")}
+        if not isinstance(address, str):
+            raise TypeError(f"the address of a worker is a str, not {address!r}")
         #: As it was given.
         self.address = address
         self._handle = 0
