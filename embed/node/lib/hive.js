@@ -129,4 +129,24 @@ const hive = {
   reloadAll: () => native.hiveReloadAll(),
 };
 
+/** These speak to others, or look at this process: only a worker can. */
+const OF_WORKERS = [
+  'sendToUid', 'sendToUids', 'sendToRoom', 'sendToRooms', 'sendToAll', 'sendToConnection', 'closeUid', 'closeConnection',
+  'closeRoom', 'joinUid', 'leaveUid', 'joinConnection', 'leaveConnection', 'dismissRoom', 'isUidOnline', 'roomSize', 'onlineCount',
+  'uids', 'rooms', 'membersOfUid', 'membersOfRoom', 'members', 'sessionOf', 'totals', 'subscribe', 'unsubscribe', 'publish', 'stats',
+];
+const RUNNING = ['stop', 'stopAll', 'reloadAll'];
+
+function only(name, isHere) {
+  const run = hive[name];
+  hive[name] = (...args) => {
+    if (isHere()) return run(...args);
+    const where = hive.isMaster ? 'in the master' : 'before run()';
+    throw new Error(`hive.${name}() cannot be called ${where}: call it in a handler`);
+  };
+}
+
+for (const name of OF_WORKERS) only(name, () => hive.isWorker);
+for (const name of RUNNING) only(name, () => hive.role !== undefined);
+
 module.exports = { hive };

@@ -95,47 +95,47 @@ export interface ConnectionError extends Error {
 /** What a handler may return: a promise is waited for, and its rejection is a failure like what is thrown. */
 export type Done = unknown;
 
-export interface WorkerEvents<Message = string | Buffer, ConnectionData = any> {
+export interface WorkerEvents<Message = string | Buffer, ConnectionData = any, Sent = Data> {
   /** A process starts; with a promise, it is ready and accepts when that is fulfilled. What is thrown fails the start. */
-  workerStart: (worker: Worker<Message, ConnectionData>) => Done;
+  workerStart: (worker: Worker<Message, ConnectionData, Sent>) => Done;
   /** A process ends, after its connections; a promise is waited for, up to 1.8 s. */
-  workerStop: (worker: Worker<Message, ConnectionData>) => Done;
+  workerStop: (worker: Worker<Message, ConnectionData, Sent>) => Done;
   /** A reload, with reloadable: false. */
-  workerReload: (worker: Worker<Message, ConnectionData>) => Done;
+  workerReload: (worker: Worker<Message, ConnectionData, Sent>) => Done;
   /** In every process: a uid has its first connection in the hive. */
-  uidOnline: (uid: string | Buffer, worker: Worker<Message, ConnectionData>) => Done;
+  uidOnline: (uid: string | Buffer, worker: Worker<Message, ConnectionData, Sent>) => Done;
   /** In every process: a uid has lost its last connection. */
-  uidOffline: (uid: string | Buffer, worker: Worker<Message, ConnectionData>) => Done;
-  connect: (connection: Connection<ConnectionData>) => Done;
+  uidOffline: (uid: string | Buffer, worker: Worker<Message, ConnectionData, Sent>) => Done;
+  connect: (connection: Connection<ConnectionData, Sent>) => Done;
   /** All protocols but HTTP. Text comes as a string, other bytes as a Buffer. */
-  message: (connection: Connection<ConnectionData>, message: Message, isText: boolean) => Done;
+  message: (connection: Connection<ConnectionData, Sent>, message: Message, isText: boolean) => Done;
   /** HTTP. Returns the response, or uses the writer. */
   request: (request: Request<ConnectionData>, response: ResponseWriter) => Answer | Promise<Answer>;
   /** Once for each connection that has connected. */
-  close: (connection: Connection<ConnectionData>, info: CloseInfo) => Done;
-  error: (connection: Connection<ConnectionData>, error: ConnectionError) => Done;
+  close: (connection: Connection<ConnectionData, Sent>, info: CloseInfo) => Done;
+  error: (connection: Connection<ConnectionData, Sent>, error: ConnectionError) => Done;
   /** A send was refused because the buffer is full. */
-  bufferFull: (connection: Connection<ConnectionData>) => Done;
+  bufferFull: (connection: Connection<ConnectionData, Sent>) => Done;
   /** The buffer is empty again after that. */
-  bufferDrain: (connection: Connection<ConnectionData>) => Done;
+  bufferDrain: (connection: Connection<ConnectionData, Sent>) => Done;
   /** The process goes away: the last words to this client. */
-  goodbye: (connection: Connection<ConnectionData>) => Done;
+  goodbye: (connection: Connection<ConnectionData, Sent>) => Done;
   /** A WebSocket asks to be opened: it is accepted unless the handshake is told otherwise, at once. */
-  websocketConnect: (connection: Connection<ConnectionData>, request: Request<ConnectionData>, handshake: Handshake) => void;
+  websocketConnect: (connection: Connection<ConnectionData, Sent>, request: Request<ConnectionData>, handshake: Handshake) => void;
   /** The handshake has been answered: messages can be sent. */
-  websocketConnected: (connection: Connection<ConnectionData>) => Done;
+  websocketConnected: (connection: Connection<ConnectionData, Sent>) => Done;
 }
 
-/** A group of processes, or a listener inside a running one. */
-export class Worker<Message = string | Buffer, ConnectionData = any> {
+/** A group of processes, or a listener inside a running one. `Sent` is what its connections send: a protocol of one's own may take any value. */
+export class Worker<Message = string | Buffer, ConnectionData = any, Sent = Data> {
   /** `websocket://`, `http://`, `text://`, `frame://`, `tcp://` or a protocol of one's own, with `HOST:PORT` or `unix:/PATH`; empty: no listener. */
   constructor(address?: string, options?: WorkerOptions);
   readonly address: string;
   readonly options: WorkerOptions;
   readonly name: string | undefined;
   /** Handlers of one event are called in order; 'request' has one. */
-  on<Event extends keyof WorkerEvents>(event: Event, handler: WorkerEvents<Message, ConnectionData>[Event]): this;
-  off<Event extends keyof WorkerEvents>(event: Event, handler: WorkerEvents<Message, ConnectionData>[Event]): this;
+  on<Event extends keyof WorkerEvents>(event: Event, handler: WorkerEvents<Message, ConnectionData, Sent>[Event]): this;
+  off<Event extends keyof WorkerEvents>(event: Event, handler: WorkerEvents<Message, ConnectionData, Sent>[Event]): this;
   /** Opens the listener in this process, as it runs. Throws if somebody listens there: the message names him, and the remedies. */
   listen(): this;
   unlisten(): void;
@@ -152,17 +152,17 @@ export interface ConnectionStats {
 }
 
 /** A connection of this process. One object for its whole life; after its end it does nothing, and is never another one. */
-export class Connection<ConnectionData = any> {
+export class Connection<ConnectionData = any, Sent = Data> {
   private constructor();
   /** The program's own. */
   data: ConnectionData;
-  readonly worker: Worker<any, any>;
-  /** False: it was not taken, since the connection has ended or the send buffer is full ('bufferFull' follows, then 'bufferDrain'). A protocol of one's own may take any value. */
-  send(data: any): boolean;
+  readonly worker: Worker<any, any, any>;
+  /** False: it was not taken, since the connection has ended or the send buffer is full ('bufferFull' follows, then 'bufferDrain'). */
+  send(data: Sent): boolean;
   /** Says the protocol's goodbye and ends when all has been sent. WebSockets: 1000, or a code from 3000 on. */
   close(code?: number, reason?: string): void;
   /** Ends without a goodbye when all has been sent. False if the data, as of send(), was not taken. */
-  end(data?: any): boolean;
+  end(data?: Sent): boolean;
   /** Ends now; what waits is lost. */
   destroy(): void;
   /** Ends it as if a handler had thrown this. */
@@ -170,7 +170,7 @@ export class Connection<ConnectionData = any> {
   pause(): this;
   resume(): this;
   /** What comes in here goes out there, no faster than that is read. */
-  pipe<Target extends Connection>(to: Target): Target;
+  pipe<Target extends Connection<any, any>>(to: Target): Target;
   /** Fulfilled when sends are taken again ('bufferDrain'), at once if they are, and when the connection ends. */
   drained(): Promise<void>;
   readonly isOpen: boolean;
@@ -292,7 +292,7 @@ export interface Outcome {
 
 export interface PushOptions {
   /** Connections that are left out, or their ids. */
-  except?: (Connection | string)[];
+  except?: (Connection<any, any> | string)[];
 }
 
 export interface Count {
@@ -414,12 +414,12 @@ export interface RunOptions {
 }
 
 /** Does what the command line says. In the processes that live on it returns, and is fulfilled with the exit code when the process is over; in all others it ends the process. */
-export function run(...workers: Worker<any, any>[]): Promise<number>;
-export function run(...workersAndOptions: [...Worker<any, any>[], RunOptions]): Promise<number>;
-export function run(workers: Worker<any, any>[], options?: RunOptions): Promise<number>;
+export function run(...workers: Worker<any, any, any>[]): Promise<number>;
+export function run(...workersAndOptions: [...Worker<any, any, any>[], RunOptions]): Promise<number>;
+export function run(workers: Worker<any, any, any>[], options?: RunOptions): Promise<number>;
 
 /** Takes the place that `workhive run --attach` has for this process. */
-export function attach(worker: Worker<any, any>, options?: RunOptions): Promise<number>;
+export function attach(worker: Worker<any, any, any>, options?: RunOptions): Promise<number>;
 
 export interface ProtocolFunctions<Message> {
   /** The length of the first whole package; 0: it takes more bytes to tell; negative: they are broken. */

@@ -103,6 +103,7 @@ function run(...args) {
 
 /** Takes the place that `workhive run --attach` has for this process. */
 function attach(worker, options = {}) {
+  if (!(worker instanceof Worker)) throw new TypeError('attach() takes the worker that is to sit on the place');
   const { list } = split([worker]);
   define(list, options);
   const { role, code } = native.workerAttach();

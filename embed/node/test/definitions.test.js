@@ -4,7 +4,7 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const test = require('node:test');
 const { Worker: Thread } = require('node:worker_threads');
-const { Response, Worker, hive, protocol, run } = require('..');
+const { Response, Worker, attach, hive, protocol, run } = require('..');
 
 test('options that do not exist, or make no sense, are refused with the names of those that do', () => {
   assert.throws(() => new Worker('http://127.0.0.1:1', { counts: 4 }), /no option 'counts': there are .*count/);
@@ -45,6 +45,10 @@ test('run() takes workers, and options that it has', () => {
   assert.throws(() => run({}), /needs a worker/);
   assert.throws(() => run(1, new Worker('')), /takes workers/);
   assert.throws(() => run(new Worker(''), { names: 'x' }), /no option 'names'/);
+  assert.throws(() => attach(), /attach\(\) takes the worker/);
+  assert.throws(() => hive.sendToUid('u', 'x'), /hive\.sendToUid\(\) cannot be called before run\(\): call it in a handler/);
+  assert.throws(() => hive.stats(), /before run/);
+  assert.throws(() => hive.stopAll(), /before run/);
   assert.equal(hive.role, undefined);
   assert.equal(hive.place, undefined);
 });

@@ -16,6 +16,8 @@ socket.on('close', (conn: Connection, info) => hive.log('info', `${info.reason} 
 socket.on('websocketConnect', (_conn, request, handshake) => {
   if (request.headers['origin'] === undefined) handshake.refuse(403).header('X', 1);
 });
+// @ts-expect-error a number is sent by no protocol of the package
+socket.on('message', (conn) => conn.send(5));
 // @ts-expect-error there is no such event
 socket.on('mesage', () => {});
 // @ts-expect-error there is no such option
@@ -36,6 +38,8 @@ http.on('request', (request, response) => {
 // @ts-expect-error a number is no answer
 http.on('request', () => 42);
 
+const counts = new Worker<number, undefined, number>('count://127.0.0.1:1');
+counts.on('message', (conn, message) => conn.send(message + 1));
 protocol<number>('count', { input: (bytes) => bytes.length, decode: (bytes) => bytes.length, encode: (value: number) => String(value) });
 const over: Promise<number> = run(socket, http, { name: 'types', log: (level, text) => console.log(level, text) });
 over.then((code) => workhive.hive.log('info', String(code)));
