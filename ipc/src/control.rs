@@ -51,7 +51,8 @@ pub enum ToMaster {
         /// Where.
         address: String,
     },
-    /// The process drains, by its own decision. Its slot is filled anew at once.
+    /// The process drains, and accepts nothing more: because it was told to; or else by its own decision, and then its slot
+    /// is filled anew at once.
     Draining,
     /// The program wants the whole hive to end (`stop_all`).
     StopAll {

@@ -14,7 +14,7 @@ use crate::error::StartError;
 use crate::exec::describe_failure;
 use crate::life::STOP;
 use crate::master::{Master, Order, Timer};
-use crate::slot::{Ending, Phase, Process, ProcessId, SlotId, describe};
+use crate::slot::{Drains, Ending, Phase, Process, ProcessId, SlotId, describe};
 
 impl Master {
     /// A process drains by its own decision (it got SIGTERM from somebody, or has served its time): its slot is to be
@@ -23,7 +23,12 @@ impl Master {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        process.leaves = true;
+        if process.phase == Phase::Draining {
+            process.drains = Drains::Heard;
+            self.go_on_reloading();
+            return;
+        }
+        process.drains = Drains::Leaves;
         if process.phase != Phase::Ready {
             return;
         }
@@ -104,7 +109,7 @@ impl Master {
         let at = process.slot;
         let mut how = status.map_or_else(|| "ended".to_owned(), describe);
         // It may have drained and ended before we heard of it.
-        let left = process.leaves
+        let left = process.drains == Drains::Leaves
             && process.ready.is_some()
             && matches!(status, Some(WaitStatus::Exited(_, 0)));
         if left {
@@ -121,6 +126,7 @@ impl Master {
             self.settle_kept(at);
             self.settle_retired(at);
             self.resume_reload(at);
+            self.go_on_reloading();
         } else if slot.next == Some(id) {
             slot.next = None;
             let empty = slot.current.is_none();

@@ -107,6 +107,8 @@ pub(crate) enum Timer {
     Alive(ProcessId),
     /// The master that is to take this one's place has had its time.
     Succession(usize),
+    /// Those who were replaced have had their time to say that they drain.
+    Heard,
     /// Time to look for stuck processes.
     Watch,
     /// Time to give the service manager a sign of life.
@@ -442,6 +444,7 @@ impl Master {
             Timer::Listing(client) => self.on_listing_timeout(client),
             Timer::Resend(id) => self.resend(id),
             Timer::Connect(id) => self.connect(id),
+            Timer::Heard => self.go_on_reloading(),
             Timer::Ping => self.ping(),
             Timer::Notify => self.on_notify_timer(),
             Timer::Watch => {

@@ -1,20 +1,24 @@
 //! Replacing every process by a new one, slot by slot, without a moment in which fewer serve.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use workhive_ipc::ToWorker;
 
 use crate::clock::Span;
 use crate::control::ClientId;
-use crate::master::{Master, Mood, Order};
+use crate::master::{Master, Mood, Order, Timer};
 use crate::protocol::Reply;
 use crate::recycle::AGAIN;
-use crate::slot::{ProcessId, SlotId, processes};
+use crate::slot::{Drains, Phase, Process, ProcessId, SlotId, processes};
 
 /// Most replaced processes of one slot that may still finish what they have in hand: with more, frequent reloads under
 /// long connections would fill the memory. The next reload waits for one of them, which is never longer than a drain.
 pub(crate) const OLD: usize = 8;
+
+/// How long a process that was told to drain may take to say that it does, before a reload is over without that: it may
+/// be in the middle of something, or stopped.
+const HEAR: Duration = Duration::from_secs(1);
 
 /// The reload that is under way, and those that wait.
 #[derive(Debug, Default)]
@@ -37,6 +41,8 @@ struct UnderWay {
     /// The slot that has too many replaced processes to go on, or is being replaced for another reason.
     held: Option<SlotId>,
     replaced: usize,
+    /// Until when those who were replaced may say that they drain.
+    heard_by: Option<Instant>,
     told: usize,
     waiting: Vec<ClientId>,
 }
@@ -120,6 +126,7 @@ impl Master {
             now: None,
             held: None,
             replaced: 0,
+            heard_by: None,
             told: tell.len(),
             waiting,
         });
@@ -151,6 +158,23 @@ impl Master {
             self.orders.push_back(Order { slot, beside: true });
             return;
         }
+        // Until they have heard of it, they go on to accept: whoever is told of the end is to find the new ones only.
+        let now = Instant::now();
+        let heard_by = *reload.heard_by.get_or_insert(now + HEAR);
+        if heard_by == now + HEAR {
+            self.timers.at(heard_by, Timer::Heard);
+        }
+        let unheard = |process: &Process| {
+            process.phase == Phase::Draining
+                && process.link.is_some()
+                && process.drains == Drains::Silent
+        };
+        if now < heard_by && self.processes.values().any(unheard) {
+            return;
+        }
+        let Some(reload) = &self.reload.under_way else {
+            return;
+        };
         let told = match reload.told {
             0 => String::new(),
             told => format!(", told {told}"),
@@ -162,6 +186,14 @@ impl Master {
         );
         log::info!("reload: {text}");
         self.end_reload(&Reply::done(&text));
+    }
+
+    /// Something has changed for those who were replaced: a reload that only waits for them may be over.
+    pub(crate) fn go_on_reloading(&mut self) {
+        let under_way = self.reload.under_way.as_ref();
+        if under_way.is_some_and(|reload| reload.heard_by.is_some()) {
+            self.reload_next();
+        }
     }
 
     /// A new process is ready and has taken its slot over: lets the old one go, and does not wait for that.

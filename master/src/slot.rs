@@ -54,8 +54,8 @@ pub(crate) struct Process {
     pub(crate) phase: Phase,
     /// It routes for itself, having been the only worker process.
     pub(crate) alone: bool,
-    /// It has said that it drains by its own decision.
-    pub(crate) leaves: bool,
+    /// What it has said of a drain.
+    pub(crate) drains: Drains,
     /// Why it could not start, in its own words or in ours.
     pub(crate) failure: Option<String>,
     /// Where it listens by its own doing, by the address as it wrote it.
@@ -65,6 +65,17 @@ pub(crate) struct Process {
     /// The deadline that it had missed when it was last looked at.
     pub(crate) overdue: Overdue,
     pub(crate) absence: Absence,
+}
+
+/// What a process has said of a drain.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Drains {
+    #[default]
+    Silent,
+    /// That it does by its own decision.
+    Leaves,
+    /// That it does as it was told.
+    Heard,
 }
 
 /// How far a process has come.

@@ -17,7 +17,7 @@ use crate::foreign::Output;
 use crate::link::Link;
 use crate::master::{Master, Order, Timer, end_of, link_of, output_of};
 use crate::recycle::Limits;
-use crate::slot::{Ending, Phase, Process, ProcessId, SlotId};
+use crate::slot::{Drains, Ending, Phase, Process, ProcessId, SlotId};
 use crate::wake::Absence;
 use crate::watch::Overdue;
 use crate::{Spawn, seated, sys};
@@ -271,7 +271,7 @@ impl Master {
             ready: None,
             phase: Phase::Starting,
             alone,
-            leaves: false,
+            drains: Drains::default(),
             failure: None,
             listening: BTreeMap::new(),
             limits: Limits::of(&self.groups[slot.group].definition),

@@ -384,7 +384,11 @@ impl Loop {
         while let Some(order) = with(|core| core.link.next()).flatten() {
             match order {
                 Order::Stop => self.stop = true,
-                Order::Drain(window) => drain::start(window, &mut |key| connected(key, state)),
+                Order::Drain(window) => {
+                    drain::start(window, &mut |key| connected(key, state));
+                    // From here on it accepts nothing: whoever waits for that may go on.
+                    with(|core| core.link.tell(&ToMaster::Draining));
+                }
                 Order::Reload => reload(state),
                 Order::Router(stream) => route::connect(stream, &mut self.scratch, state),
                 Order::AcceptFrom {
