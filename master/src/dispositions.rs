@@ -118,6 +118,17 @@ impl Dispositions {
         Ok(())
     }
 
+    /// For the router, which is needed until the others have ended: SIGQUIT, which a terminal sends to everybody, is the
+    /// master's too. Before its loop is there, what an interpreter that was executed does at SIGTERM is no part of it.
+    pub(crate) fn settle_router(executed: bool) -> io::Result<()> {
+        Self::ignore()?;
+        sys::ignore(Signal::SIGQUIT)?;
+        if executed {
+            sys::restore(Signal::SIGTERM)?;
+        }
+        Ok(())
+    }
+
     /// For a worker process that is a program of its own.
     pub(crate) fn ignore() -> io::Result<()> {
         FOR_MASTER.into_iter().try_for_each(sys::ignore)

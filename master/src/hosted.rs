@@ -79,7 +79,11 @@ impl Home {
     pub(crate) fn settle_signals(&mut self, is_router: bool) -> io::Result<Option<SigSet>> {
         let before = self.before.take();
         let mask = before.as_ref().map(Dispositions::mask);
-        match (self.hosted && !is_router, self.signals) {
+        if is_router {
+            Dispositions::settle_router(self.hosted && before.is_none())?;
+            return Ok(mask);
+        }
+        match (self.hosted, self.signals) {
             (false, _) => Dispositions::ignore()?,
             // One that was executed has had no master in it that could have changed any.
             (true, Signals::Library) => {

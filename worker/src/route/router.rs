@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGQUIT, SIGTERM};
+use signal_hook::consts::SIGTERM;
 use signal_hook_mio::v1_0::Signals;
 use workhive_ipc::route::{Core, CoreConfig};
 use workhive_ipc::{Counters, Row, SlotState, ToMaster};
@@ -81,11 +81,11 @@ impl Router {
         } = seat;
         let made = (|| {
             let poll = Poll::new()?;
-            let mut signals = Signals::new([SIGTERM, SIGQUIT])?;
+            let mut signals = Signals::new([SIGTERM])?;
             poll.registry()
                 .register(&mut signals, SIGNALS, Interest::READABLE)?;
             // Blocked since the fork: one that came meanwhile is delivered now, and is not lost.
-            SigSet::from_iter([Signal::SIGTERM, Signal::SIGQUIT]).thread_unblock()?;
+            SigSet::from_iter([Signal::SIGTERM]).thread_unblock()?;
             poll.registry().register(
                 &mut SourceFd(&control.as_raw_fd()),
                 CONTROL,
