@@ -62,6 +62,9 @@ pub mod presence;
 pub mod push;
 pub mod topic;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 mod define;
 mod error;
 mod events;

@@ -151,6 +151,12 @@ impl Group {
         group
     }
 
+    /// What its processes run; for those who seat one without a master, in a fuzz target.
+    #[doc(hidden)]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Refuses to start with more than one process, for the reason given.
     ///
     /// ```
