@@ -71,7 +71,10 @@ final class Definition
         $worker->id = Process::$slot;
         $result = Library::$ffi->wh_listen($handle);
         if ($result !== Abi::OK) {
-            throw self::inPhp(Library::error($result));
+            $error = self::inPhp(Library::error($result));
+            // It is not the library's then, and a program may try again and again.
+            Library::$ffi->wh_worker_free($handle);
+            throw $error;
         }
         $worker->listensAt($address);
     }
@@ -103,7 +106,11 @@ final class Definition
             self::handlers($handle, $worker);
         }
         foreach ($worker->options as $name => $value) {
-            $option = constant(Abi::class . '::' . strtoupper($name));
+            $constant = Abi::class . '::' . strtoupper((string) $name);
+            if (!defined($constant)) {
+                throw new RuntimeException("there is no option named $name: \$worker->options takes those of the C header, such as ping_interval");
+            }
+            $option = constant($constant);
             is_string($value)
                 ? Library::check(Library::$ffi->wh_worker_set_text($handle, $option, $value, strlen($value)))
                 : self::int($handle, $option, (int) $value);

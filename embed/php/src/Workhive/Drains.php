@@ -15,35 +15,50 @@ use Workerman\Timer;
  */
 final class Drains
 {
-    /** How often it is looked, in seconds. */
-    private const EVERY = 0.002;
+    /** How often it is looked, in seconds: the less often the longer nobody has taken all, so that slow clients cost little. */
+    private const SHORTEST = 0.002;
+    private const LONGEST = 0.064;
 
     /** @var array<int, TcpConnection> by the library's number */
     private static array $watched = [];
 
     private static int $timer = 0;
+    private static float $pause = self::SHORTEST;
 
     public static function watch(TcpConnection $connection): void
     {
-        self::$watched[$connection->handle] = $connection;
-        if (self::$timer === 0) {
-            self::$timer = Timer::add(self::EVERY, self::look(...));
+        if (isset(self::$watched[$connection->handle])) {
+            return;
         }
+        self::$watched[$connection->handle] = $connection;
+        if (self::$timer === 0 || self::$pause > self::SHORTEST) {
+            Timer::del(self::$timer);
+            self::lookIn(self::SHORTEST);
+        }
+    }
+
+    private static function lookIn(float $pause): void
+    {
+        self::$pause = $pause;
+        self::$timer = Timer::own($pause, self::look(...), false);
     }
 
     private static function look(): void
     {
+        self::$timer = 0;
+        $pause = min(2 * self::$pause, self::LONGEST);
         foreach (self::$watched as $handle => $connection) {
             if (!$connection->isFull || $connection->status === TcpConnection::STATUS_CLOSED) {
                 unset(self::$watched[$handle]);
             } elseif ($connection->bufferIsEmpty()) {
                 unset(self::$watched[$handle]);
+                $pause = self::SHORTEST;
                 Tasks::settle(Events::bufferDrain($handle));
             }
         }
-        if (self::$watched === []) {
-            Timer::del(self::$timer);
-            self::$timer = 0;
+        // A handler of these may have begun to look again.
+        if (self::$watched !== [] && self::$timer === 0) {
+            self::lookIn($pause);
         }
     }
 }

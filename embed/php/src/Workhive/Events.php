@@ -70,6 +70,9 @@ final class Events
 
     public static function message(TcpConnection $connection, string $data, bool $isBinary): int
     {
+        if ($connection->hasLeft) {
+            return Tasks::DONE;
+        }
         if ($connection->task !== null) {
             $connection->task->line[] = [self::message(...), [$connection, $data, $isBinary]];
             return Tasks::DONE;
@@ -85,6 +88,9 @@ final class Events
 
     public static function request(TcpConnection $connection, int $lent): int
     {
+        if ($connection->hasLeft) {
+            return Tasks::DONE;
+        }
         $request = new Request('', $connection, $lent);
         if ($connection->task !== null) {
             $request->keep();
@@ -105,6 +111,9 @@ final class Events
 
     private static function requested(TcpConnection $connection, Request $request): int
     {
+        if ($connection->hasLeft) {
+            return Tasks::DONE;
+        }
         ++TcpConnection::$statistics['total_request'];
         $handler = $connection->onMessage ?? $connection->worker->onMessage;
         return $handler === null ? Tasks::DONE : Tasks::run($connection, $handler, [$connection, $request]);
@@ -114,6 +123,9 @@ final class Events
     public static function opening(int $user, int $conn, int $opening): int
     {
         $connection = self::$connections[$conn] ?? self::connection($user, $conn);
+        if ($connection->hasLeft) {
+            return Tasks::DONE;
+        }
         $handler = $connection->onWebSocketConnect ?? $connection->worker->onWebSocketConnect;
         $isAwaited = ($connection->onWebSocketConnected ?? $connection->worker->onWebSocketConnected) !== null;
         if ($handler === null && !$isAwaited) {
@@ -137,7 +149,7 @@ final class Events
 
     public static function opened(int $conn): int
     {
-        $connection = self::$connections[$conn] ?? null;
+        $connection = self::present($conn);
         if ($connection === null) {
             return Tasks::DONE;
         }
@@ -155,18 +167,38 @@ final class Events
     public static function close(int $conn, CData $info): int
     {
         $connection = self::$connections[$conn] ?? null;
-        if ($connection === null) {
+        unset(self::$connections[$conn]);
+        if ($connection === null || $connection->hasLeft) {
             return Tasks::DONE;
         }
-        $connection->status = TcpConnection::STATUS_CLOSED;
         if ($connection->onClose !== null || $connection->worker->onClose !== null) {
             $connection->closeCode = $info->peer_code;
             $connection->closeReason = Library::copy($info->peer_reason) ?? '';
+        }
+        return self::over($connection);
+    }
+
+    /**
+     * The program has closed it, and hears of its end at once, as with Workerman. The library still says goodbye to the
+     * client, and tells of nothing but the end of that.
+     */
+    public static function leave(TcpConnection $connection): void
+    {
+        if (!$connection->hasLeft) {
+            $connection->hasLeft = true;
+            Tasks::settle(self::over($connection));
+        }
+    }
+
+    private static function over(TcpConnection $connection): int
+    {
+        $connection->status = TcpConnection::STATUS_CLOSED;
+        if ($connection->onClose !== null || $connection->worker->onClose !== null) {
             // Afterwards the library does not know them any more.
             $connection->getRemoteAddress();
             $connection->getLocalAddress();
         }
-        if ($connection->task !== null) {
+        if ($connection->task !== null && !Tasks::isAt($connection->task)) {
             $connection->task->line[] = [self::closed(...), [$connection]];
             return Tasks::DONE;
         }
@@ -194,33 +226,39 @@ final class Events
 
     private static function forget(TcpConnection $connection): void
     {
-        unset(
-            self::$connections[$connection->handle],
-            $connection->worker->connections[$connection->id],
-            TcpConnection::$connections[$connection->id],
-        );
+        unset($connection->worker->connections[$connection->id], TcpConnection::$connections[$connection->id]);
         if ($connection->protocol !== null && method_exists($connection->protocol, 'onClose')) {
-            $connection->protocol::onClose($connection);
+            try {
+                $connection->protocol::onClose($connection);
+            } catch (Throwable $thrown) {
+                Failures::log($thrown);
+            }
         }
         $connection->forget();
     }
 
-    public static function error(int $conn, int $kind, string $text): int
+    /** The connection, unless it has ended for the program. */
+    private static function present(int $conn): ?TcpConnection
     {
         $connection = self::$connections[$conn] ?? null;
+        return $connection === null || $connection->hasLeft ? null : $connection;
+    }
+
+    public static function error(int $conn, int $kind, string $text): int
+    {
+        $connection = self::present($conn);
         $handler = $connection?->onError ?? $connection?->worker->onError;
         return $handler === null ? Tasks::DONE : Tasks::run($connection, $handler, [$connection, TcpConnection::errorCode($kind), $text]);
     }
 
     public static function bufferFull(int $conn): int
     {
-        $connection = self::$connections[$conn] ?? null;
-        return $connection === null ? Tasks::DONE : $connection->tellFull();
+        return self::present($conn)?->tellFull() ?? Tasks::DONE;
     }
 
     public static function bufferDrain(int $conn): int
     {
-        $connection = self::$connections[$conn] ?? null;
+        $connection = self::present($conn);
         if ($connection === null) {
             return Tasks::DONE;
         }

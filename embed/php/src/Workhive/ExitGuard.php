@@ -35,6 +35,8 @@ final class ExitGuard
     /** Where `EG(error_reporting)` is, in ints, in PHP 8 without threads. */
     private const AT = 106;
 
+    private bool $hasLeft = false;
+
     /** The process that serves from now on. */
     public static function watch(): void
     {
@@ -43,9 +45,15 @@ final class ExitGuard
         register_shutdown_function(self::atShutdown(...));
     }
 
+    /** Its fiber is no longer needed, and ends in its own time. */
+    public function leave(): void
+    {
+        $this->hasLeft = true;
+    }
+
     public function __destruct()
     {
-        if (self::$over || self::$code !== null) {
+        if ($this->hasLeft || self::$over || self::$code !== null) {
             return;
         }
         self::$code = self::$globals === null ? 255 : self::$globals[self::AT + 1];

@@ -73,8 +73,14 @@ final class Log
         foreach (explode("\n", $text) as $line) {
             $lines .= "$time $level $place $pid $line\n";
         }
-        self::show($lines);
-        self::write($lines);
+        // A program may throw whatever PHP warns of, also where it is told not to.
+        set_error_handler(static fn (): bool => true);
+        try {
+            self::show($lines);
+            self::write($lines);
+        } finally {
+            restore_error_handler();
+        }
     }
 
     /** To standard error. What a full pipe or a stopped terminal does not take is lost: the log never holds a process up. */

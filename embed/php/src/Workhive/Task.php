@@ -46,19 +46,28 @@ final class Task
             Library::$ffi->wh_conn_release($connection->handle);
         }
         if ($this->after !== null) {
-            ($this->after)($thrown);
+            self::guarded($connection, $this->after, [$thrown]);
         } elseif ($thrown !== null) {
             Failures::later($connection, $thrown);
         }
         while ($this->line !== [] && $connection->task === null) {
-            [$event, $arguments] = array_shift($this->line);
-            if ($event(...$arguments) === Tasks::FAILED) {
-                Failures::later($connection, Failures::take());
-            }
+            self::guarded($connection, ...array_shift($this->line));
         }
         if ($this->line !== []) {
             $connection->task->line = array_merge($this->line, $connection->task->line);
             $this->line = [];
+        }
+    }
+
+    /** Whatever goes wrong in it, the line goes on: at its end is the connection's own. */
+    private static function guarded(?TcpConnection $connection, callable $event, array $arguments): void
+    {
+        try {
+            if ($event(...$arguments) === Tasks::FAILED) {
+                Failures::later($connection, Failures::take());
+            }
+        } catch (Throwable $thrown) {
+            Failures::later($connection, $thrown);
         }
     }
 }

@@ -113,6 +113,12 @@ final class Tasks
         return Process::$isWorker && self::$running !== null && Fiber::getCurrent() === self::$running;
     }
 
+    /** Whether it is this one that goes on now, and does not wait. */
+    public static function isAt(Task $task): bool
+    {
+        return self::$task === $task;
+    }
+
     /** A number under which an answer will come. */
     public static function ask(): int
     {
@@ -183,6 +189,9 @@ final class Tasks
         if ($done) {
             if (count(self::$idle) < self::MAX_IDLE) {
                 self::$idle[] = $task->fiber;
+            } else {
+                // It ends as a function does. To throw it away would look like an exit to its guard.
+                $task->fiber->resume(null);
             }
             $task->end($thrown);
         }
@@ -209,6 +218,10 @@ final class Tasks
         $guard = new ExitGuard();
         for (;;) {
             $arguments = Fiber::suspend();
+            if ($arguments === null) {
+                $guard->leave();
+                return;
+            }
             $callback = self::$callback;
             self::$callback = null;
             try {

@@ -62,7 +62,10 @@ final class UidConnections implements ArrayAccess, IteratorAggregate, Countable
         $uid = self::uid($offset);
         $closing = Tasks::$connection;
         if ($closing !== null && $closing->status === TcpConnection::STATUS_CLOSED && Hive::uidOf($closing) === $uid) {
-            // It has lost the uid with its end; what else has it are other connections of the same user.
+            // It loses the uid with its end; what else has it are other connections of the same user.
+            if ($closing->hasLeft) {
+                Library::$ffi->wh_conn_unbind_uid($closing->handle, $uid, strlen($uid));
+            }
             return;
         }
         foreach (self::here($uid) as $connection) {

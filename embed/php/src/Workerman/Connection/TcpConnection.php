@@ -12,6 +12,7 @@ use Workerman\Protocols\Websocket;
 use Workerman\Worker;
 use Workhive\Abi;
 use Workhive\Drains;
+use Workhive\Events;
 use Workhive\FileSender;
 use Workhive\Library;
 use Workhive\Log;
@@ -53,6 +54,9 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
     public const WEBSOCKET = 2;
     public const HTTP = 3;
     public const FRAMES = 4;
+
+    /** What leaves at the end of the turn unless the client is slow, in bytes: onClose need not wait for so much. */
+    private const LEAVES_AT_ONCE = 65536;
 
     /** Bytes that may wait to be sent, in all connections made from then on; set it before Worker::runAll(). */
     public static int $defaultMaxSendBufferSize = 1048576;
@@ -109,6 +113,9 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
 
     /** @internal */
     public bool $isPaused = false;
+
+    /** @internal whether it has ended for the program, while the library may still say goodbye to the client */
+    public bool $hasLeft = false;
 
     /** @internal whether onBufferFull was called since the buffer was empty */
     public bool $isFull = false;
@@ -202,6 +209,9 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
     /**
      * Says goodbye as the protocol has it, when what waits is sent; with `$data` as the last words. In
      * onWebSocketConnect it refuses the handshake, with `$data` (a Response, or the body of a 403).
+     *
+     * For the program it ends at once: onClose is called inside this call, unless much waits to be sent, or an earlier handler of the
+     * connection waits; then it is when that is over.
      */
     public function close(mixed $data = null, bool $raw = false): void
     {
@@ -225,8 +235,12 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
         if ($this->status !== self::STATUS_ESTABLISHED) {
             return;
         }
+        $leaves = $this->getSendBufferQueueSize() <= self::LEAVES_AT_ONCE;
         Library::check(Library::$ffi->wh_conn_close_with($this->handle, $code, $reason, strlen($reason)));
         $this->status = self::STATUS_CLOSING;
+        if ($leaves && $this->opening === 0) {
+            Events::leave($this);
+        }
     }
 
     /** @internal */
@@ -235,7 +249,11 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
         if ($this->isStreaming) {
             Replies::lastChunk($this);
         }
+        $leaves = $this->getSendBufferQueueSize() <= self::LEAVES_AT_ONCE;
         Library::$ffi->wh_conn_close($this->handle);
+        if ($leaves) {
+            Events::leave($this);
+        }
     }
 
     /** Sends what waits, says that nothing more will come, and closes when the peer has, or after the linger time. */
@@ -262,6 +280,7 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
         $this->status = self::STATUS_CLOSED;
         if ($this->opening === 0) {
             Library::$ffi->wh_conn_destroy($this->handle);
+            Events::leave($this);
         }
     }
 
@@ -447,9 +466,14 @@ class TcpConnection extends ConnectionInterface implements JsonSerializable
     {
         --self::$statistics['connection_count'];
         $this->onMessage = $this->onClose = $this->onError = $this->onBufferFull = $this->onBufferDrain = $this->errorHandler = null;
-        $this->file = null;
+        $this->onWebSocketConnect = $this->onWebSocketConnected = null;
+        $this->file = $this->handshake = null;
         $this->received = '';
-        $this->worker = null;
+        $this->early = [];
+        if (!$this->hasLeft) {
+            // A handler that has closed it may go on.
+            $this->worker = null;
+        }
     }
 
     /** Text with line ends of its own: the client reads several lines, all of them or none is sent. */
