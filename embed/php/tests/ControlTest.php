@@ -73,7 +73,8 @@ final class ControlTest extends TestCase
         $this->server->waitFor('refused: udp://127.0.0.1:1: datagrams (udp) is not there');
         $this->server->waitFor('refused: ssl://127.0.0.1:1: TLS (ssl) is not there');
         $this->server->waitFor('refused: nosuch://127.0.0.1:1: there is no class Protocols\Nosuch');
-        $this->server->waitFor('refused: ', 4);
+        $this->server->waitFor('refused: there is no option named ping_intervall');
+        $this->server->waitFor('refused: ', 5);
         self::assertStringNotContainsString('taken: ', $this->server->said);
     }
 

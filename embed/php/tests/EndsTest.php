@@ -14,8 +14,30 @@ final class EndsTest extends TestCase
 
     protected function setUp(): void
     {
-        $this->at = ['TEST_WS' => Server::address(), 'TEST_TCP' => Server::address(), 'TEST_TEXT' => Server::address()];
+        $this->at = ['TEST_WS' => Server::address(), 'TEST_TCP' => Server::address(), 'TEST_TEXT' => Server::address(), 'TEST_OWN' => Server::address()];
+        $this->at['TEST_LOG'] = sys_get_temp_dir() . '/workhive-php-' . bin2hex(random_bytes(6)) . '.log';
         $this->server = new Server(__DIR__ . '/programs/ends.php', $this->at);
+    }
+
+    protected function tearDown(): void
+    {
+        unset($this->server);
+        @unlink($this->at['TEST_LOG']);
+    }
+
+    public function testTheLogIsWrittenThoughTheProgramThrowsAllWarnings(): void
+    {
+        self::assertStringContainsString('ready: 4 processes', file_get_contents($this->at['TEST_LOG']));
+    }
+
+    public function testAnErrorBehindAHandlerThatWaitsEndsTheConnectionInGoodOrder(): void
+    {
+        $client = new Client($this->at['TEST_OWN']);
+        $client->write("slow\nbad\nnever\n");
+        self::assertSame('slow done', $client->line());
+        self::assertNull($client->line());
+        $this->server->waitFor('DomainException: a bad package');
+        $this->server->waitFor('the brittle one has ended');
     }
 
     /** @return array<string, array{string, ?int}> */

@@ -69,6 +69,13 @@ function wrong(TcpConnection $connection): void
             echo "refused: {$error->getMessage()}\n";
         }
     }
+    $worker = new Worker('text://127.0.0.1:1');
+    $worker->options = ['ping_intervall' => 1];
+    try {
+        $worker->listen();
+    } catch (RuntimeException $error) {
+        echo "refused: {$error->getMessage()}\n";
+    }
 }
 
 $stays = new Worker('tcp://' . getenv('TEST_TCP'));

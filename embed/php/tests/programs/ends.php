@@ -4,13 +4,26 @@
 
 declare(strict_types=1);
 
+namespace Protocols;
+
+use DomainException;
+use ErrorException;
 use Workerman\Connection\TcpConnection;
 use Workerman\Timer;
 use Workerman\Worker;
 
 require_once __DIR__ . '/../../autoload.php';
 
-Worker::$logFile = '/dev/null';
+Worker::$logFile = getenv('TEST_LOG');
+
+/** Lines, of which one cannot be decoded. */
+class Brittle extends \Workerman\Protocols\Text
+{
+    public static function decode(string $buffer, \Workerman\Connection\ConnectionInterface $connection): string
+    {
+        return $buffer === "bad\n" ? throw new DomainException('a bad package') : parent::decode($buffer, $connection);
+    }
+}
 
 // Programs may have everything that PHP warns of thrown, also what is silenced by @.
 set_error_handler(static function (int $severity, string $text, string $file, int $line): never {
@@ -77,6 +90,16 @@ $bytes->onMessage = function (TcpConnection $connection, string $order): void {
         $sent += $connection->send(str_repeat('x', 100_000)) === true ? 100_000 : 0;
     }
     echo "sent $sent\n";
+};
+
+$brittle = new Worker('brittle://' . getenv('TEST_OWN'));
+$brittle->name = 'brittle';
+$brittle->onMessage = function (TcpConnection $connection, string $line): void {
+    Timer::sleep(0.05);
+    $connection->send("$line done");
+};
+$brittle->onClose = function (): void {
+    echo "the brittle one has ended\n";
 };
 
 $text = new Worker('text://' . getenv('TEST_TEXT'));
