@@ -67,6 +67,14 @@ final class ControlTest extends TestCase
         $this->server->waitFor('timers [true,true,true]');
     }
 
+    public function testAnErrorInASignalHandlerEndsNothing(): void
+    {
+        $this->order('signal');
+        $this->server->waitFor('DomainException: an error in a signal handler');
+        $this->order('timers');
+        self::assertFalse($this->server->saysNow('exited with'));
+    }
+
     public function testWhatIsNotThereIsRefusedInWords(): void
     {
         $this->order('wrong');

@@ -40,6 +40,15 @@ final class EndsTest extends TestCase
         $this->server->waitFor('the brittle one has ended');
     }
 
+    public function testAProtocolThatNeverFindsAPackageIsCutOff(): void
+    {
+        $client = new Client($this->at['TEST_OWN']);
+        $client->write(str_repeat('x', 5000));
+        self::assertNull($client->line());
+        $this->server->waitFor('is broken or too long');
+        $this->server->waitFor('the brittle one has ended');
+    }
+
     /** @return array<string, array{string, ?int}> */
     public static function ends(): array
     {

@@ -63,10 +63,12 @@ final class Packages
                 Failures::log($thrown);
                 $length = false;
             }
-            if ($length === 0 || $connection->status !== TcpConnection::STATUS_ESTABLISHED) {
+            // So much without a package would go on for ever.
+            $isEndless = $length === 0 && strlen($connection->received) > $connection->maxPackageSize;
+            if (($length === 0 && !$isEndless) || $connection->status !== TcpConnection::STATUS_ESTABLISHED) {
                 return null;
             }
-            if ($length === false || $length < 0 || $length > $connection->maxPackageSize) {
+            if ($isEndless || $length === false || $length < 0 || $length > $connection->maxPackageSize) {
                 Log::warn("{$connection->protocol}: a package from {$connection->getRemoteAddress()} is broken or too long: its connection is closed");
                 $connection->destroy();
                 return null;

@@ -136,7 +136,11 @@ final class Process
             Library::check($ffi->wh_run_once($hive, -1, $over));
             // Signals whose handlers the program has installed by pcntl_signal.
             $isOver = $over[0] !== 0;
-            pcntl_signal_dispatch();
+            try {
+                pcntl_signal_dispatch();
+            } catch (Throwable $thrown) {
+                Failures::log($thrown);
+            }
         } while (!$isOver);
         self::$isWorker = false;
         Library::check($ffi->wh_finish($hive, Library::$code));

@@ -37,6 +37,7 @@ $control->onMessage = function (TcpConnection $connection, string $line) use ($c
         'timers' => timers(),
         'stop' => Worker::stopAll(4),
         'reload' => Worker::reloadAllWorkers(),
+        'signal' => signalled(),
         'wrong' => wrong($connection),
     };
     $connection->send("$line done");
@@ -57,6 +58,12 @@ function timers(): void
     Timer::delAll();
     Timer::sleep(0.03);
     echo 'timers ' . json_encode([$seen > 1, $again, $count === $seen]) . "\n";
+}
+
+function signalled(): void
+{
+    pcntl_signal(SIGWINCH, static fn () => throw new DomainException('an error in a signal handler'));
+    posix_kill(getmypid(), SIGWINCH);
 }
 
 function wrong(TcpConnection $connection): void

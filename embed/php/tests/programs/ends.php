@@ -16,9 +16,15 @@ require_once __DIR__ . '/../../autoload.php';
 
 Worker::$logFile = getenv('TEST_LOG');
 
-/** Lines, of which one cannot be decoded. */
+/** Lines, of which one cannot be decoded. It does not look how long they are. */
 class Brittle extends \Workerman\Protocols\Text
 {
+    public static function input(string $buffer, \Workerman\Connection\ConnectionInterface $connection): int
+    {
+        $end = strpos($buffer, "\n");
+        return $end === false ? 0 : $end + 1;
+    }
+
     public static function decode(string $buffer, \Workerman\Connection\ConnectionInterface $connection): string
     {
         return $buffer === "bad\n" ? throw new DomainException('a bad package') : parent::decode($buffer, $connection);
@@ -94,6 +100,9 @@ $bytes->onMessage = function (TcpConnection $connection, string $order): void {
 
 $brittle = new Worker('brittle://' . getenv('TEST_OWN'));
 $brittle->name = 'brittle';
+$brittle->onConnect = function (TcpConnection $connection): void {
+    $connection->maxPackageSize = 1000;
+};
 $brittle->onMessage = function (TcpConnection $connection, string $line): void {
     Timer::sleep(0.05);
     $connection->send("$line done");
