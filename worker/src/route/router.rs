@@ -84,8 +84,8 @@ impl Router {
             let mut signals = Signals::new([SIGTERM])?;
             poll.registry()
                 .register(&mut signals, SIGNALS, Interest::READABLE)?;
-            // Blocked since the fork: one that came meanwhile is delivered now, and is not lost.
-            SigSet::from_iter([Signal::SIGTERM]).thread_unblock()?;
+            // Blocked since the fork: one that came meanwhile is delivered now, and is not lost. SIGQUIT is ignored.
+            SigSet::from_iter([Signal::SIGTERM, Signal::SIGQUIT]).thread_unblock()?;
             poll.registry().register(
                 &mut SourceFd(&control.as_raw_fd()),
                 CONTROL,
